@@ -1,0 +1,1 @@
+"""How each step works: one folder per TFX component; features/ and modeling/ are shared."""

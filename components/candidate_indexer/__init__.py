@@ -1,0 +1,1 @@
+"""The catalogue's embeddings, arranged for search inside the serving graph."""

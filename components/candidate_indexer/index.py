@@ -1,0 +1,90 @@
+"""Exact search over the catalogue in core TensorFlow operations."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import tensorflow as tf
+from tfx.dsl.io import fileio
+
+from crossrec.components.features.item_table import Array
+
+
+def write_index(directory: str, embeddings: Array) -> None:
+    """Writes an index.
+
+    Args:
+        directory: Where to.
+        embeddings: float32 ``[N + 1, D]``; the last row is the unknown item, which is never found.
+
+    Raises:
+        FloatingPointError: An embedding is not finite.
+    """
+    bad = np.flatnonzero(~np.isfinite(embeddings).all(1))
+    if bad.size:
+        raise FloatingPointError(
+            f"retrieval.training: {bad.size} item embeddings are not finite, the first that of row {bad[0]}. "
+            "Lower learning_rate and train again"
+        )
+    fileio.makedirs(directory)
+    buffer = io.BytesIO()
+    np.save(buffer, embeddings)
+    with fileio.open(f"{directory}/embeddings.npy", "wb") as file:
+        file.write(buffer.getvalue())
+    with fileio.open(f"{directory}/index.json", "w") as file:
+        file.write(json.dumps({"type": "exact", "items": len(embeddings) - 1, "dimension": embeddings.shape[1]}))
+
+
+def read_embeddings(directory: str) -> Array:
+    """The embeddings of an index, float32 ``[N + 1, D]``."""
+    with fileio.open(f"{directory}/embeddings.npy", "rb") as file:
+        out: Array = np.load(io.BytesIO(file.read()))
+    return out
+
+
+class ExactIndex(tf.Module):
+    """All scores, the best k. Ties go to the lower row."""
+
+    def __init__(self, embeddings: Array):
+        """Copies the embeddings ``[N + 1, D]`` into a variable."""
+        super().__init__(name="exact_index")
+        self.items = len(embeddings) - 1
+        self._embeddings = tf.Variable(embeddings, trainable=False, name="candidate_embeddings")
+
+    def score(self, queries: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """Scores of given rows.
+
+        Args:
+            queries: float32 ``[B, D]``.
+            rows: ``[B, C]``; negative is the unknown item.
+
+        Returns:
+            float32 ``[B, C]``.
+        """
+        known = tf.where(rows < 0, tf.constant(self.items, rows.dtype), rows)
+        return tf.einsum("bd,bcd->bc", queries, tf.gather(self._embeddings, known))
+
+    def search(self, queries: tf.Tensor, exclude: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """The k items of highest score, the excluded ones left out before the cut.
+
+        Args:
+            queries: float32 ``[B, D]``.
+            exclude: int64 rows ``[B, E]``; negative rows are padding.
+            k: Items wanted, at most the number of items.
+
+        Returns:
+            Scores float32 ``[B, k]``, descending, and rows int64 ``[B, k]``. Where fewer than k items
+            are left the score is -inf and the row -1.
+        """
+        scores = tf.matmul(queries, self._embeddings, transpose_b=True)
+        batch = tf.broadcast_to(tf.range(tf.shape(exclude, tf.int64)[0], dtype=tf.int64)[:, None], tf.shape(exclude))
+        # The column of the unknown item takes the padding, and is itself never a result.
+        columns = tf.where(exclude < 0, tf.constant(self.items, tf.int64), exclude)
+        places = tf.stack([tf.reshape(batch, [-1]), tf.reshape(columns, [-1])], 1)
+        none = tf.fill([tf.shape(places)[0]], tf.constant(float("-inf")))
+        scores = tf.tensor_scatter_nd_update(scores, places, none)[:, : self.items]
+        best, rows = tf.math.top_k(scores, k=min(k, self.items))
+        rows = tf.where(tf.math.is_inf(best), tf.constant(-1, tf.int64), tf.cast(rows, tf.int64))
+        return best, rows

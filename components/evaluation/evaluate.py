@@ -1,0 +1,115 @@
+"""Retrieval, ranking and the bundle as a whole, measured on the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from crossrec.components.evaluation.baselines import Popularity
+from crossrec.components.evaluation.bundle_lists import ask
+from crossrec.components.evaluation.config import EvaluationConfig
+from crossrec.components.evaluation.metrics import auc, log_loss, ranking_metrics
+from crossrec.components.evaluation.queries import Queries
+from crossrec.components.evaluation.report import Report, judge
+from crossrec.components.features.item_table import Array, ItemTable
+from crossrec.components.features.schema import RETRIEVED, label_key
+from crossrec.components.ranking_trainer.config import TaskConfig
+from crossrec.serving.contract import names
+
+_SMALLEST_SLICE = 30
+
+
+def list_metrics(lists: Mapping[str, Array], queries: Queries, config: EvaluationConfig) -> dict[str, Array]:
+    """Metrics of each query, ``<list>/<metric>@<k>`` to ``[Q]``."""
+    out = {}
+    for source, rows in lists.items():
+        ks = [k for k in config.k if k <= rows.shape[1]]
+        out.update({f"{source}/{name}": values for name, values in ranking_metrics(rows, queries.relevant, ks).items()})
+    return out
+
+
+def evaluate_lists(
+    bundle: Any, table: ItemTable, queries: Queries, config: EvaluationConfig
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Lists of the bundle, of its retrieval and of popularity.
+
+    Args:
+        bundle: The loaded SavedModel.
+        table: The catalogue.
+        queries: The queries.
+        config: Cut-offs and slices.
+
+    Returns:
+        Means over all queries, and over each slice of 30 queries or more.
+    """
+    popularity = Popularity(table.frequencies)
+    lists = {
+        "end_to_end": ask(bundle, names.RECOMMEND, queries, table.ids),
+        "retrieval": ask(bundle, names.RETRIEVE, queries, table.ids),
+        "popularity": popularity.recommend(queries.excluded, min(max(config.k), table.items)),
+    }
+    values = list_metrics(lists, queries, config)
+    means = {name: float(np.mean(figures)) for name, figures in values.items()}
+    depth = lists["retrieval"].shape[1]
+    reach = ranking_metrics(lists["retrieval"], queries.relevant, [depth])[f"recall@{depth}"]
+    means[f"retrieval/recall@{depth}"] = float(np.mean(reach))
+    slices: dict[str, dict[str, float]] = {}
+    for column in config.slices:
+        for value in np.unique(queries.inputs[column]):
+            rows = queries.inputs[column] == value
+            if rows.sum() >= _SMALLEST_SLICE:
+                name = f"{column}={value.decode('utf-8')}"
+                slices[name] = {metric: float(np.mean(figures[rows])) for metric, figures in values.items()}
+                slices[name]["queries"] = int(rows.sum())
+    return means, slices
+
+
+def evaluate_ranking(
+    columns: Mapping[str, Array], probabilities: Array, tasks: tuple[TaskConfig, ...]
+) -> dict[str, float]:
+    """AUC, log loss and calibration of each task.
+
+    Only logged rows count where their labels vary; where every logged row is a positive, retrieval's
+    candidates are the negatives.
+
+    Args:
+        columns: Labels and ``@retrieved`` of the rows, ``[n]``.
+        probabilities: float32 ``[n, tasks]``.
+        tasks: The tasks.
+    """
+    out = {}
+    for place, task in enumerate(tasks):
+        labels = columns[label_key(task.label_column)]
+        logged = columns[RETRIEVED] == 0
+        rows = logged if len(np.unique(labels[logged])) == 2 else np.ones(len(labels), bool)
+        if len(np.unique(labels[rows])) < 2:
+            continue
+        chosen = probabilities[rows, place]
+        out[f"ranking/{task.name}/auc"] = auc(labels[rows], chosen)
+        out[f"ranking/{task.name}/log_loss"] = log_loss(labels[rows], chosen)
+        out[f"ranking/{task.name}/calibration"] = float(chosen.mean() / labels[rows].mean())
+    return out
+
+
+def evaluate(
+    bundle: Any,
+    table: ItemTable,
+    queries: Queries,
+    ranking: dict[str, float],
+    config: EvaluationConfig,
+) -> Report:
+    """The whole report.
+
+    Args:
+        bundle: The loaded SavedModel.
+        table: The catalogue.
+        queries: The queries.
+        ranking: What ``evaluate_ranking`` gave.
+        config: Cut-offs, slices, thresholds.
+    """
+    means, slices = evaluate_lists(bundle, table, queries, config)
+    metrics = means | ranking
+    counts = {"queries": len(queries), "items": table.items, "relevant": len(queries.relevant.items)}
+    return Report(metrics=metrics, slices=slices, counts=counts, verdicts=judge(metrics, config.thresholds))

@@ -1,0 +1,82 @@
+"""The evaluation's result: figures by name, and whether each threshold is met."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crossrec.components.evaluation.config import ThresholdConfig
+from crossrec.components.features.config import Frozen
+
+FILE = "report.json"
+
+
+class Verdict(Frozen):
+    """One threshold and what became of it."""
+
+    metric: str
+    value: float
+    bound: str
+    passed: bool
+
+
+class Report(Frozen):
+    """All figures of one evaluation.
+
+    Attributes:
+        metrics: Figures by name: ``end_to_end/…``, ``retrieval/…``, ``popularity/…``, ``ranking/<task>/…``.
+        slices: The same by ``column=value``.
+        counts: Queries, rows, items.
+        verdicts: The thresholds.
+    """
+
+    metrics: dict[str, float]
+    slices: dict[str, dict[str, float]]
+    counts: dict[str, int]
+    verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def blessed(self) -> bool:
+        """Whether every threshold is met."""
+        return all(verdict.passed for verdict in self.verdicts)
+
+    def write(self, directory: str) -> None:
+        """Writes the report into a directory."""
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        (Path(directory) / FILE).write_text(self.model_dump_json(indent=1), encoding="utf-8")
+
+    @classmethod
+    def read(cls, directory: str) -> Report:
+        """Reads the report of a directory."""
+        return cls.model_validate_json((Path(directory) / FILE).read_text(encoding="utf-8"))
+
+
+def judge(metrics: dict[str, float], thresholds: tuple[ThresholdConfig, ...]) -> tuple[Verdict, ...]:
+    """Holds the figures against the thresholds; a figure that is missing or no number fails.
+
+    Raises:
+        KeyError: A threshold names a metric that was not measured; the error lists those that were.
+    """
+    verdicts = []
+    for threshold in thresholds:
+        if threshold.metric not in metrics:
+            raise KeyError(
+                f"evaluation.thresholds: {threshold.metric!r} was not measured. Measured: {', '.join(sorted(metrics))}"
+            )
+        value = metrics[threshold.metric]
+        if threshold.minimum is not None:
+            verdicts.append(
+                _verdict(threshold.metric, value, f"at least {threshold.minimum}", value >= threshold.minimum)
+            )
+        if threshold.maximum is not None:
+            verdicts.append(
+                _verdict(threshold.metric, value, f"at most {threshold.maximum}", value <= threshold.maximum)
+            )
+        if threshold.times_popularity is not None:
+            least = threshold.times_popularity * metrics[threshold.metric.replace("end_to_end/", "popularity/")]
+            bound = f"at least {threshold.times_popularity} x popularity ({least:.4f})"
+            verdicts.append(_verdict(threshold.metric, value, bound, value >= least))
+    return tuple(verdicts)
+
+
+def _verdict(metric: str, value: float, bound: str, passed: bool) -> Verdict:
+    return Verdict(metric=metric, value=value, bound=bound, passed=bool(passed))

@@ -1,0 +1,137 @@
+"""Executors of the two ingestion components."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Sequence
+from typing import Any
+
+from apache_beam.io.filesystems import FileSystems
+from pydantic import TypeAdapter
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
+
+from crossrec.components.errors import DataError
+from crossrec.components.example_gen.config import DataConfig, ItemsTable, RawColumn, TableConfig
+from crossrec.components.example_gen.files import locate
+from crossrec.components.example_gen.finish import Finish, FinishInteractions, FinishItems
+from crossrec.components.example_gen.ingest import OUTCOME_FILE, PARTITION_ROWS, Ingestion, ingest, outcome
+from crossrec.components.example_gen.reader import estimate_rows
+from crossrec.components.example_gen.records import record_files
+from crossrec.components.example_gen.report import write_report
+from crossrec.components.example_gen.table import TablePlan, interactions_plan, items_plan
+
+COLUMNS = "columns"
+CONFIG = "config"
+DATA_DIR = "data_dir"
+EXAMPLES = "examples"
+ITEMS = "items"
+
+_RawColumns = TypeAdapter(tuple[RawColumn, ...])
+
+
+class ItemsExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
+    """Reads the item catalogue into one split, ``train``."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Run the ingestion.
+
+        Args:
+            input_dict: Empty.
+            output_dict: ``examples``: the Examples artifact to write.
+            exec_properties: ``data_dir``, ``config`` (an `ItemsTable`), ``columns`` (a list of `RawColumn`).
+
+        Raises:
+            DataError: If the table cannot be used.
+        """
+        table = ItemsTable.model_validate(_decoded(exec_properties[CONFIG]))
+        plan = items_plan(table, _columns(exec_properties))
+        finish = FinishItems(plan, table.duplicates)
+        job = _Job(self, str(exec_properties[DATA_DIR]), output_dict)
+        job.run(table, plan, finish)
+
+
+class InteractionsExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
+    """Reads the interactions into the splits ``train``, ``validation`` and ``test``."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Run the ingestion.
+
+        Args:
+            input_dict: ``items``: the Examples artifact of the item catalogue.
+            output_dict: ``examples``: the Examples artifact to write.
+            exec_properties: ``data_dir``, ``config`` (a `DataConfig`), ``columns`` (a list of `RawColumn`).
+
+        Raises:
+            DataError: If the table cannot be used.
+        """
+        config = DataConfig.model_validate(_decoded(exec_properties[CONFIG]))
+        plan = interactions_plan(config.interactions, _columns(exec_properties))
+        finish = FinishInteractions(plan, config.split, config.history, config.history_label)
+        items = artifact_utils.get_single_instance(input_dict[ITEMS])
+        item_files = [
+            path
+            for split in artifact_utils.decode_split_names(items.split_names)
+            for path in record_files(artifact_utils.get_split_uri([items], split))
+        ]
+        job = _Job(self, str(exec_properties[DATA_DIR]), output_dict)
+        job.run(config.interactions, plan, finish, (config.items.item, item_files), config.unknown_items == "drop")
+
+
+class _Job:
+    """Runs one ingestion into an Examples artifact."""
+
+    def __init__(
+        self, executor: base_beam_executor.BaseBeamExecutor, data_dir: str, output_dict: dict[str, list[Any]]
+    ) -> None:
+        self._executor = executor
+        self._data_dir = data_dir
+        self._examples = artifact_utils.get_single_instance(output_dict[EXAMPLES])
+
+    def run(
+        self,
+        table: TableConfig,
+        plan: TablePlan,
+        finish: Finish,
+        item_files: tuple[str, Sequence[str]] | None = None,
+        drop_unknown: bool = False,
+    ) -> None:
+        files = locate(table, self._data_dir, plan.field)
+        partitions = -(-estimate_rows(files, plan.wanted) // PARTITION_ROWS)
+        uri = self._examples.uri
+        job = Ingestion(plan, finish, uri, partitions, drop_unknown)
+        with self._executor._make_beam_pipeline() as pipeline:
+            ingest(pipeline, job, files, item_files)
+        report = outcome(uri)
+        write_report(report, uri)
+        FileSystems.delete([posixpath.join(uri, OUTCOME_FILE)])
+        self._examples.split_names = artifact_utils.encode_split_names(list(finish.splits))
+        examples_utils.set_payload_format(self._examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+        examples_utils.set_file_format(self._examples, "tfrecords_gzip")
+
+
+def _columns(exec_properties: dict[str, Any]) -> tuple[RawColumn, ...]:
+    return _RawColumns.validate_python(_decoded(exec_properties.get(COLUMNS) or "[]"))
+
+
+def _decoded(value: Any) -> Any:
+    """Decode a property that is JSON text on one runner and already decoded on another."""
+    if not isinstance(value, (str, bytes)):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise DataError("execution properties", f"{value!r:.80} is not JSON", "Pass the model's JSON.") from error

@@ -1,0 +1,150 @@
+"""The last step on a partition of a table: order, history, splits, duplicates."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from crossrec.components.example_gen import history, time_split
+from crossrec.components.example_gen.config import INTERACTION_LABEL, RECENT_ITEMS, History, TimeSplit
+from crossrec.components.example_gen.prepare import ORDER
+from crossrec.components.example_gen.problems import Problem
+from crossrec.components.example_gen.report import SplitReport
+from crossrec.components.example_gen.summary import Summary
+from crossrec.components.example_gen.table import TablePlan
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """What was written.
+
+    Attributes:
+        splits: Rows and time range of each split.
+        keys: Number of distinct ids of the partitioning column.
+        duplicates: The problem of duplicate ids, if they are refused.
+    """
+
+    splits: dict[str, SplitReport] = dataclasses.field(default_factory=dict)
+    keys: int = 0
+    duplicates: Problem | None = None
+
+    @classmethod
+    def merge(cls, tallies: Iterable[Tally]) -> Tally:
+        """Join what several partitions wrote; the order does not matter."""
+        splits: dict[str, SplitReport] = {}
+        keys, duplicates = 0, None
+        for tally in tallies:
+            for name, split in tally.splits.items():
+                splits[name] = splits[name].merge(split) if name in splits else split
+            keys += tally.keys
+            if tally.duplicates is not None:
+                duplicates = tally.duplicates if duplicates is None else duplicates.merge(tally.duplicates)
+        return cls(splits, keys, duplicates)
+
+
+class Finish(Protocol):
+    """Turns the prepared rows of one partition into the rows of each split."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits."""
+        ...
+
+    def __call__(self, table: pa.Table, summary: Summary) -> tuple[dict[str, pa.Table], Tally]:
+        """Finish a partition.
+
+        Args:
+            table: Prepared rows in any order, with the column `ORDER`.
+            summary: Counts over the whole table.
+
+        Returns:
+            Rows of each split, and what is in them.
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishItems:
+    """One row per item, sorted by id."""
+
+    plan: TablePlan
+    duplicates: str
+    splits: tuple[str, ...] = ("train",)
+
+    def __call__(self, table: pa.Table, summary: Summary) -> tuple[dict[str, pa.Table], Tally]:
+        """See `Finish`."""
+        table = table.take(pc.sort_indices(table, [(self.plan.key, "ascending"), (ORDER, "ascending")]))
+        ids = table.column(self.plan.key).combine_chunks()
+        repeats = np.zeros(len(ids), np.bool_)
+        repeats[1:] = pc.equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
+        problem = None
+        if repeats.any():
+            if self.duplicates == "error":
+                problem = _duplicates(ids.filter(pa.array(repeats)))
+            surplus = np.append(repeats[1:], False) if self.duplicates == "last" else repeats
+            table = table.filter(pa.array(~surplus))
+        tally = Tally({"train": SplitReport(rows=table.num_rows)}, table.num_rows, problem)
+        return {"train": table.drop([ORDER])}, tally
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishInteractions:
+    """Every row, with its user's recent items, sorted by user and time, divided by time."""
+
+    plan: TablePlan
+    split: TimeSplit
+    history: History | None
+    history_label: str | None
+    splits: tuple[str, ...] = time_split.SPLITS
+
+    def __call__(self, table: pa.Table, summary: Summary) -> tuple[dict[str, pa.Table], Tally]:
+        """See `Finish`."""
+        # The plan's order: user, item, timestamp.
+        user, item, timestamp = (column.name for column in self.plan.columns[:3])
+        users, distinct = _ranks(table.column(user))
+        seconds = table.column(timestamp).to_numpy()
+        order = np.lexsort((table.column(ORDER).to_numpy(), seconds, users))
+        table, users, seconds = table.take(pa.array(order)).combine_chunks(), users[order], seconds[order]
+        table = table.drop([ORDER])
+        if not self.plan.of_kind("label"):
+            table = table.append_column(INTERACTION_LABEL, pa.array(np.ones(len(users), np.float32)))
+        if self.history is not None:
+            label = self.history_label or INTERACTION_LABEL
+            positive = table.column(label).to_numpy() > 0
+            items = table.column(item).combine_chunks()
+            recent = history.recent_items(users, seconds, positive, items, self.history.max_length)
+            table = table.append_column(RECENT_ITEMS, recent)
+        places = time_split.assign(seconds, time_split.find_cuts(self.split, summary.times))
+        tables, reports = {}, {}
+        for index, name in enumerate(self.splits):
+            rows = np.flatnonzero(places == index)
+            if len(rows):
+                tables[name] = table.take(pa.array(rows))
+                times = seconds[rows]
+                reports[name] = SplitReport(rows=len(rows), first=int(times.min()), last=int(times.max()))
+        return tables, Tally(reports, distinct)
+
+
+def _ranks(column: pa.ChunkedArray) -> tuple[npt.NDArray[Any], int]:
+    """Rank ids in the order of their bytes, so that rows come out the same however they came in."""
+    encoded = column.combine_chunks().dictionary_encode()
+    positions = pc.sort_indices(encoded.dictionary).to_numpy()
+    ranks = np.empty(len(positions), np.int64)
+    ranks[positions] = np.arange(len(positions))
+    return ranks[encoded.indices.to_numpy()], len(positions)
+
+
+def _duplicates(ids: pa.Array) -> Problem:
+    return Problem(
+        "data.items.item",
+        "$rows too many: several rows have one item id, such as $examples",
+        "Remove them, or write duplicates: first or duplicates: last to keep one row per item.",
+        rows=len(ids),
+        examples=tuple(pc.unique(ids)[:5].to_pylist()),
+    )

@@ -1,0 +1,1 @@
+"""Validation of examples against their schema, which stops the run."""

@@ -1,0 +1,247 @@
+"""The ``features`` section of the spec: what each raw column becomes.
+
+Every feature is one operator with one input column and one output of static shape ``[B, width]``:
+``ids`` (int64, 0 = missing, -1 = padding of a multi-valued feature) or ``dense`` (float32).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal, Union
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Side = Literal["query", "item"]
+RawKind = Literal["string", "float", "int", "strings"]
+
+TIME_PARTS: dict[str, int] = {
+    "hour": 24,
+    "part_of_day": 4,
+    "weekday": 7,
+    "day_of_month": 31,
+    "month": 12,
+    "hour_of_week": 168,
+}
+
+
+class Frozen(BaseModel):
+    """A configuration: immutable, and closed to keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Feature(Frozen):
+    column: str = Field(default="", description="raw column; the feature's own name when left out")
+
+    @property
+    def raw_kind(self) -> RawKind:
+        """What a raw value of this feature looks like."""
+        raise NotImplementedError
+
+    @property
+    def kind(self) -> Literal["ids", "dense", "items"]:
+        """What comes out: ids to embed, dense numbers, or rows of the item table."""
+        return "ids"
+
+    @property
+    def width(self) -> int:
+        """Values per example in the output."""
+        return 1
+
+
+class VocabularyConfig(Frozen):
+    """Which values get an id of their own; the others share the id of unknown values."""
+
+    max_size: int = Field(default=1_000_000, ge=1)
+    min_count: int = Field(default=1, ge=1)
+
+
+class Categorical(_Feature):
+    """A string, or several: by vocabulary (ids 0 missing, 1 unknown, 2… values) or hashed (1…buckets)."""
+
+    type: Literal["categorical"]
+    vocabulary: VocabularyConfig | None = None
+    hash_buckets: int | None = Field(default=None, ge=2, le=2**31 - 2)
+    multi_valued: bool = False
+    max_length: int = Field(default=8, ge=1, le=1024, description="values kept of a multi-valued feature")
+
+    @model_validator(mode="after")
+    def _one_way_to_ids(self) -> Categorical:
+        if self.vocabulary is not None and self.hash_buckets is not None:
+            raise ValueError("has both 'vocabulary' and 'hash_buckets'. Keep one of them")
+        return self
+
+    @property
+    def raw_kind(self) -> RawKind:
+        """One string or several."""
+        return "strings" if self.multi_valued else "string"
+
+    @property
+    def width(self) -> int:
+        """Values per example in the output."""
+        return self.max_length if self.multi_valued else 1
+
+
+class Numeric(_Feature):
+    """A number: imputed, clipped, ``sign(x) log(1 + |x|)``, normalised, in this order."""
+
+    type: Literal["numeric"]
+    impute: Literal["mean", "median", "zero"] | float = "median"
+    clip: tuple[float, float] | None = None
+    log: bool = False
+    normalise: Literal["z_score", "min_max", "none"] = "z_score"
+
+    @model_validator(mode="after")
+    def _clip_is_a_range(self) -> Numeric:
+        if self.clip is not None and not self.clip[0] < self.clip[1]:
+            raise ValueError(f"clip {list(self.clip)} is empty. Give [low, high] with low < high")
+        return self
+
+    @property
+    def raw_kind(self) -> RawKind:
+        """A float."""
+        return "float"
+
+    @property
+    def kind(self) -> Literal["ids", "dense", "items"]:
+        """A dense number."""
+        return "dense"
+
+
+class Buckets(_Feature):
+    """A number as the id of its quantile (1…count); 0 is missing."""
+
+    type: Literal["buckets"]
+    count: int = Field(default=10, ge=2, le=10_000)
+
+    @property
+    def raw_kind(self) -> RawKind:
+        """A float."""
+        return "float"
+
+
+class TimePart(_Feature):
+    """A part of a UTC timestamp as an id (1…); 0 is missing."""
+
+    type: Literal["time_part"]
+    part: Literal["hour", "part_of_day", "weekday", "day_of_month", "month", "hour_of_week"]
+    utc_offset_hours: int = Field(default=0, ge=-12, le=14)
+
+    @property
+    def raw_kind(self) -> RawKind:
+        """Unix seconds."""
+        return "int"
+
+
+class Text(_Feature):
+    """Text as hashed lower-case tokens (and n-grams of them); Han characters are tokens of their own."""
+
+    type: Literal["text"]
+    max_tokens: int = Field(default=16, ge=1, le=512)
+    hash_buckets: int = Field(default=16_384, ge=2, le=2**31 - 2)
+    ngrams: int = Field(default=1, ge=1, le=3, description="longest n-gram of tokens that gets an id")
+
+    @property
+    def raw_kind(self) -> RawKind:
+        """One string."""
+        return "string"
+
+    @property
+    def width(self) -> int:
+        """Tokens and n-grams per example."""
+        return sum(max(self.max_tokens - n, 0) for n in range(self.ngrams))
+
+
+class RecentItems(_Feature):
+    """The user's recent items, most recent first, as rows of the item table; -1 pads and marks unknown items."""
+
+    type: Literal["recent_items"]
+    max_length: int = Field(default=20, ge=1, le=1024)
+
+    @property
+    def raw_kind(self) -> RawKind:
+        """Item ids."""
+        return "strings"
+
+    @property
+    def kind(self) -> Literal["ids", "dense", "items"]:
+        """Rows of the item table."""
+        return "items"
+
+    @property
+    def width(self) -> int:
+        """Items per example."""
+        return self.max_length
+
+
+Feature = Annotated[Union[Categorical, Numeric, Buckets, TimePart, Text, RecentItems], Field(discriminator="type")]
+
+
+class FeaturesConfig(Frozen):
+    """All features, by the side that knows them: the query (user, query, context) or the item."""
+
+    query: Mapping[str, Feature] = Field(min_length=1)
+    item: Mapping[str, Feature] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _columns_default_to_names(cls, values: object) -> object:
+        if not isinstance(values, dict):
+            return values
+        out = dict(values)
+        for side in ("query", "item"):
+            if isinstance(out.get(side), dict):
+                out[side] = {
+                    name: ({"column": str(name), **body} if isinstance(body, dict) else body)
+                    for name, body in out[side].items()
+                }
+        return out
+
+    @model_validator(mode="after")
+    def _check(self) -> FeaturesConfig:
+        both = sorted(set(self.query) & set(self.item))
+        if both:
+            raise ValueError(f"names {both} stand on both sides. Rename one of each, and give it 'column'")
+        for name, feature in self.item.items():
+            if isinstance(feature, RecentItems):
+                raise ValueError(f"item.{name} is of type recent_items. Move it to the query side")
+        for side in ("query", "item"):
+            raw_columns(self, side)
+        return self
+
+    def items(self) -> Iterator[tuple[str, Side, Feature]]:
+        """Yields (name, side, feature) in the order of the spec, query first."""
+        for name, feature in self.query.items():
+            yield name, "query", feature
+        for name, feature in self.item.items():
+            yield name, "item", feature
+
+    def side_of(self, name: str) -> Side:
+        """The side of a feature."""
+        return "query" if name in self.query else "item"
+
+    def get(self, name: str) -> Feature:
+        """The feature of that name, of either side."""
+        return self.query[name] if name in self.query else self.item[name]
+
+    @property
+    def names(self) -> list[str]:
+        """All names, query first."""
+        return [*self.query, *self.item]
+
+
+def raw_columns(features: FeaturesConfig, side: Side) -> dict[str, RawKind]:
+    """The raw columns that the features of one side read, with the kind of each.
+
+    Raises:
+        ValueError: Two features read one column as different kinds.
+    """
+    columns: dict[str, RawKind] = {}
+    for name, feature in getattr(features, side).items():
+        kind = columns.setdefault(feature.column, feature.raw_kind)
+        if kind != feature.raw_kind:
+            raise ValueError(
+                f"{side}.{name} reads column {feature.column!r} as {feature.raw_kind}, another feature as {kind}. "
+                "Give both the same kind of type"
+            )
+    return columns

@@ -1,0 +1,235 @@
+"""The features as TensorFlow Transform operators: sparse raw values in, tensors of static shape out.
+
+A raw value is a sparse tensor, so that a missing value is simply absent, in training data and in a
+request alike. ``dense_to_sparse`` makes one from a request's tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from crossrec.components.features.config import (
+    TIME_PARTS,
+    Buckets,
+    Categorical,
+    Feature,
+    FeaturesConfig,
+    Numeric,
+    RawKind,
+    RecentItems,
+    Side,
+    Text,
+    TimePart,
+    raw_columns,
+)
+
+RAW_DTYPES: dict[RawKind, tf.DType] = {
+    "string": tf.string,
+    "strings": tf.string,
+    "float": tf.float32,
+    "int": tf.int64,
+}
+PADDING = -1
+MISSING_ID, UNKNOWN_ID = 0, 1
+
+
+def raw_feature_spec(features: FeaturesConfig, side: Side) -> dict[str, tf.io.VarLenFeature]:
+    """The parsing specification of the raw columns of one side."""
+    return {name: tf.io.VarLenFeature(RAW_DTYPES[kind]) for name, kind in raw_columns(features, side).items()}
+
+
+def dense_to_sparse(values: tf.Tensor, kind: RawKind) -> tf.SparseTensor:
+    """A request's tensor as the sparse tensor of its present values.
+
+    Args:
+        values: ``[B]``, or ``[B, K]`` for ``strings``; missing is "" (strings), NaN (floats), 0 (ints).
+        kind: What the values are.
+
+    Returns:
+        Sparse ``[B, 1]`` or ``[B, K]``; the present values of a row stand at its beginning.
+    """
+    if kind != "strings":
+        values = values[:, None]
+    if kind == "float":
+        present = tf.math.is_finite(values)
+    elif kind == "int":
+        present = tf.not_equal(values, 0)
+    else:
+        present = tf.not_equal(values, "")
+    return tf.ragged.boolean_mask(values, present).to_sparse()
+
+
+def preprocessing_fn(
+    features: FeaturesConfig, side: Side, item_vocabulary: str | None = None
+) -> Callable[[Mapping[str, tf.SparseTensor]], dict[str, tf.Tensor]]:
+    """The ``preprocessing_fn`` of one side.
+
+    Args:
+        features: All features.
+        side: The side to transform.
+        item_vocabulary: File with one item id per line, in the order of the item table; needed on the
+            query side where a feature of type ``recent_items`` is.
+
+    Returns:
+        A function from raw sparse tensors to ``{name: [B, width]}``.
+    """
+
+    def transform(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
+        outputs = {}
+        for name, feature in getattr(features, side).items():
+            raw = inputs[feature.column]
+            if isinstance(feature, RecentItems):
+                outputs[name] = _recent_items(raw, feature, item_vocabulary)
+            else:
+                outputs[name] = _OPERATORS[type(feature)](raw, feature, name)
+        return outputs
+
+    return transform
+
+
+def rows(raw: tf.SparseTensor, width: int, default: Any) -> tf.Tensor:
+    """Dense ``[B, width]``: the first values of each row, padded with ``default``."""
+    out = tf.RaggedTensor.from_sparse(raw).to_tensor(default, shape=[None, width])
+    return tf.ensure_shape(out, [None, width])
+
+
+def _with_values(raw: tf.SparseTensor, values: tf.Tensor) -> tf.SparseTensor:
+    return tf.SparseTensor(raw.indices, values, raw.dense_shape)
+
+
+def _categorical(raw: tf.SparseTensor, feature: Categorical, name: str) -> tf.Tensor:
+    if feature.hash_buckets is not None:
+        values = 1 + tf.strings.to_hash_bucket_fast(raw.values, feature.hash_buckets)
+    else:
+        config = feature.vocabulary
+        size, count = (config.max_size, config.min_count) if config else (None, None)
+        ids = tft.compute_and_apply_vocabulary(
+            raw, default_value=-1, top_k=size, frequency_threshold=count, vocab_filename=name
+        )
+        values = ids.values + 2
+    return rows(_with_values(raw, values), feature.width, PADDING if feature.multi_valued else MISSING_ID)
+
+
+def _log(values: tf.Tensor) -> tf.Tensor:
+    return tf.sign(values) * tf.math.log1p(tf.abs(values))
+
+
+def _numeric(raw: tf.SparseTensor, feature: Numeric, name: str) -> tf.Tensor:
+    if feature.impute == "mean":
+        default = tft.mean(raw)
+    elif feature.impute == "median":
+        default = tft.quantiles(raw.values, num_buckets=2, epsilon=0.001)[0, 0]
+    else:
+        default = tf.constant(0.0 if feature.impute == "zero" else feature.impute, tf.float32)
+    present = rows(_with_values(raw, tf.ones_like(raw.values, tf.bool)), 1, False)
+    out = tf.where(present, rows(raw, 1, 0.0), default)
+    if feature.clip is not None:
+        out = tf.clip_by_value(out, *feature.clip)
+    if feature.log:
+        out = _log(out)
+    if feature.normalise == "z_score":
+        out = tf.math.divide_no_nan(out - tft.mean(out), tf.sqrt(tft.var(out)))
+    elif feature.normalise == "min_max":
+        low, high = tft.min(out), tft.max(out)
+        out = tf.math.divide_no_nan(out - low, high - low)
+    return tf.ensure_shape(out, [None, 1])
+
+
+def _buckets(raw: tf.SparseTensor, feature: Buckets, name: str) -> tf.Tensor:
+    boundaries = tft.quantiles(raw.values, num_buckets=feature.count, epsilon=0.001)
+    ids = 1 + tf.searchsorted(boundaries[0], raw.values, side="right", out_type=tf.int64)
+    return rows(_with_values(raw, ids), 1, MISSING_ID)
+
+
+def _time_part(raw: tf.SparseTensor, feature: TimePart, name: str) -> tf.Tensor:
+    seconds = raw.values + feature.utc_offset_hours * 3600
+    days = seconds // 86_400
+    hour = seconds // 3600 % 24
+    weekday = (days + 3) % 7  # 1 January 1970 was a Thursday; Monday is 0.
+    month, day = _civil(days)
+    part = {
+        "hour": hour,
+        "part_of_day": hour // 6,
+        "weekday": weekday,
+        "day_of_month": day,
+        "month": month,
+        "hour_of_week": weekday * 24 + hour,
+    }[feature.part]
+    return rows(_with_values(raw, part + 1), 1, MISSING_ID)
+
+
+def _civil(days: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Month and day (from 0) of days since 1970 (Hinnant 2013, "chrono-Compatible Low-Level Date Algorithms")."""
+    shifted = days + 719_468
+    day_of_era = shifted - shifted // 146_097 * 146_097
+    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    march_month = (5 * day_of_year + 2) // 153
+    return (march_month + 2) % 12, day_of_year - (153 * march_month + 2) // 5
+
+
+def tokenize(texts: tf.Tensor) -> tf.RaggedTensor:
+    """Lower-case words and numbers of each text, Han characters one by one.
+
+    Args:
+        texts: string ``[N]``; bytes that are no UTF-8 count as a separator.
+
+    Returns:
+        Ragged string ``[N, tokens]``.
+    """
+    clean = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace", replacement_char=0x20)
+    clean = tf.strings.lower(clean, encoding="utf-8")
+    clean = tf.strings.regex_replace(clean, r"[^\pL\pM\pN]+", " ")
+    clean = tf.strings.regex_replace(clean, r"(\p{Han})", r" \1 ")
+    return tf.strings.split(clean)
+
+
+def _text(raw: tf.SparseTensor, feature: Text, name: str) -> tf.Tensor:
+    tokens = tokenize(rows(raw, 1, "")[:, 0])[:, : feature.max_tokens]
+    outputs = []
+    for n in range(1, feature.ngrams + 1):
+        grams = tokens if n == 1 else tf.strings.ngrams(tokens, n, separator=" ")
+        ids = 1 + tf.strings.to_hash_bucket_fast(grams.values, feature.hash_buckets)
+        width = feature.max_tokens - n + 1
+        if width > 0:
+            outputs.append(grams.with_values(ids).to_tensor(PADDING, shape=[None, width]))
+    return tf.ensure_shape(tf.concat(outputs, 1), [None, feature.width])
+
+
+def _recent_items(raw: tf.SparseTensor, feature: RecentItems, item_vocabulary: str | None) -> tf.Tensor:
+    found = tft.apply_vocabulary(
+        raw, deferred_vocab_filename_tensor=tf.constant(item_vocabulary), default_value=PADDING
+    )
+    return rows(found, feature.width, PADDING)
+
+
+_OPERATORS: dict[type, Callable[[tf.SparseTensor, Any, str], tf.Tensor]] = {
+    Categorical: _categorical,
+    Numeric: _numeric,
+    Buckets: _buckets,
+    TimePart: _time_part,
+    Text: _text,
+}
+
+
+def cardinality(feature: Feature, vocabulary_size: int | None, items: int) -> int:
+    """Number of ids that a feature can give, the missing one included; 0 for dense features.
+
+    Args:
+        feature: The feature.
+        vocabulary_size: Values in its vocabulary, where it has one.
+        items: Rows of the item table, without the row of unknown items.
+    """
+    if isinstance(feature, Categorical):
+        return feature.hash_buckets + 1 if feature.hash_buckets else (vocabulary_size or 0) + 2
+    if isinstance(feature, Buckets):
+        return feature.count + 1
+    if isinstance(feature, TimePart):
+        return TIME_PARTS[feature.part] + 1
+    if isinstance(feature, Text):
+        return feature.hash_buckets + 1
+    return items if isinstance(feature, RecentItems) else 0

@@ -1,0 +1,1 @@
+"""What the trainers share: towers, interactions, the training loop."""

@@ -1,0 +1,100 @@
+"""Transformed interactions as batches, and the features and crosses of queries and items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+from tfx.dsl.io import fileio
+
+from crossrec.components.features.crosses import cross_ids
+from crossrec.components.features.item_table import ItemTable
+from crossrec.components.features.schema import FeatureSchema
+
+Tensors = Mapping[str, tf.Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Where transformed interactions lie, and how to parse them.
+
+    Attributes:
+        patterns: File pattern per split.
+        spec: Parsing specification.
+    """
+
+    patterns: Mapping[str, str]
+    spec: Mapping[str, Any]
+
+
+def read_batches(
+    pattern: str, spec: Mapping[str, tf.io.FixedLenFeature], batch_size: int, shuffle: int = 0, seed: int = 0
+) -> tf.data.Dataset:
+    """Parsed batches of transformed examples; every value is ``[B, width]``.
+
+    Args:
+        pattern: Gzipped TFRecord files.
+        spec: How to parse them.
+        batch_size: Rows of a batch.
+        shuffle: Records in the shuffle buffer; 0 keeps the order.
+        seed: Seed of the shuffle.
+    """
+    files = tf.data.Dataset.from_tensor_slices(sorted(fileio.glob(pattern)))
+    if shuffle:
+        files = files.shuffle(1024, seed=seed, reshuffle_each_iteration=True)
+    records = files.interleave(
+        lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
+        cycle_length=4,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    if shuffle:
+        records = records.shuffle(shuffle, seed=seed, reshuffle_each_iteration=True)
+    return records.batch(batch_size).map(
+        lambda examples: tf.io.parse_example(examples, dict(spec)), num_parallel_calls=tf.data.AUTOTUNE
+    )
+
+
+def keep_rows(dataset: tf.data.Dataset, key: str, batch_size: int, drop_remainder: bool) -> tf.data.Dataset:
+    """Only the rows whose ``key`` is positive, in batches of ``batch_size``."""
+
+    def masked(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        keep = batch[key][:, 0] > 0
+        return {name: tf.boolean_mask(values, keep) for name, values in batch.items()}
+
+    return dataset.map(masked, num_parallel_calls=tf.data.AUTOTUNE).rebatch(batch_size, drop_remainder)
+
+
+def with_crosses(schema: FeatureSchema, features: Tensors, names: Sequence[str]) -> dict[str, tf.Tensor]:
+    """The features and, beside them, the named crosses of them.
+
+    Args:
+        schema: Where the crosses are described.
+        features: ``{name: [..., width]}``; query and item features may differ in leading dimensions of
+            size one, which are broadcast.
+        names: Crosses to compute; names of plain features are passed over.
+    """
+    out = dict(features)
+    for cross in schema.crosses:
+        if cross.name in names:
+            out[cross.name] = cross_ids([features[name] for name in cross.inputs], cross.name, cross.buckets)
+    return out
+
+
+class ItemFeatures(tf.Module):
+    """The item table's features as variables, gathered by row."""
+
+    def __init__(self, table: ItemTable, names: Sequence[str]):
+        """Copies the named features of the table into variables ``[N + 1, width]``."""
+        super().__init__(name="item_features")
+        self._items = table.items
+        self._tables = {
+            name: tf.Variable(table.features[name], trainable=False, name=f"items_{name}") for name in names
+        }
+
+    def __call__(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Features of rows ``[...]`` as ``[..., width]``; a negative row is the unknown item."""
+        known = tf.where(rows < 0, tf.constant(self._items, rows.dtype), rows)
+        return {name: tf.gather(table, known) for name, table in self._tables.items()}

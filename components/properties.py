@@ -1,0 +1,23 @@
+"""Artifacts and execution properties, as executors use them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tfx import types
+from tfx.types import artifact_utils
+
+Artifacts = Mapping[str, list[types.Artifact]]
+
+
+def uri(artifacts: Artifacts, name: str) -> str:
+    """The URI of the one artifact of that name."""
+    return str(artifact_utils.get_single_instance(artifacts[name]).uri)
+
+
+def split_patterns(examples: types.Artifact) -> dict[str, str]:
+    """File pattern of each split of an Examples artifact."""
+    return {
+        split: f"{artifact_utils.get_split_uri([examples], split)}/*"
+        for split in artifact_utils.decode_split_names(examples.split_names)
+    }

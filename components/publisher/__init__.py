@@ -1,0 +1,1 @@
+"""Publisher: puts a blessed bundle into the serving root."""

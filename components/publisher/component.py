@@ -1,0 +1,69 @@
+"""The TFX component that publishes a bundle."""
+
+from __future__ import annotations
+
+from typing import Union
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.orchestration import data_types
+from tfx.types import component_spec, standard_artifacts
+
+from crossrec.components.artifacts import ServingBundle
+from crossrec.components.publisher.executor import Executor
+
+Text = Union[str, data_types.RuntimeParameter]
+
+
+class PublisherSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and parameters of ``Publisher``."""
+
+    PARAMETERS = {
+        "serving_root": component_spec.ExecutionParameter(type=str),
+        "model_name": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "bundle": component_spec.ChannelParameter(type=ServingBundle),
+        "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "infra_blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing, optional=True),
+    }
+    OUTPUTS = {"published": component_spec.ChannelParameter(type=standard_artifacts.PushedModel)}
+
+
+class Publisher(base_component.BaseComponent):
+    """Publishes a blessed bundle as the next version of a model, and nothing that is not blessed.
+
+    The output ``published`` (``PushedModel``) carries the custom properties of TFX's Pusher: ``pushed`` is
+    1 or 0, and if it is 1, ``pushed_version`` and ``pushed_destination``. The file ``published.json`` at its
+    URI says the same.
+    """
+
+    SPEC_CLASS = PublisherSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        bundle: types.BaseChannel,
+        blessing: types.BaseChannel,
+        serving_root: Text,
+        model_name: Text,
+        infra_blessing: types.BaseChannel | None = None,
+    ) -> None:
+        """Declare the component.
+
+        Args:
+          bundle: Channel of ``ServingBundle``.
+          blessing: Channel of ``ModelBlessing``, the evaluation's verdict.
+          serving_root: Directory that holds the model directories.
+          model_name: Name that clients ask for.
+          infra_blessing: Channel of ``InfraBlessing``, the verdict of a real server, if one was asked.
+        """
+        spec = PublisherSpec(
+            bundle=bundle,
+            blessing=blessing,
+            infra_blessing=infra_blessing,
+            serving_root=serving_root,
+            model_name=model_name,
+            published=types.Channel(type=standard_artifacts.PushedModel),
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,20 @@
+"""What the step needs to know of the spec."""
+
+from __future__ import annotations
+
+from crossrec.components.features.config import Frozen
+from crossrec.components.ranking_trainer.config import NegativesConfig
+
+
+class RankingExamplesConfig(Frozen):
+    """How ranking examples are made.
+
+    Attributes:
+        label: The label that makes a row a positive.
+        negatives: Negatives from retrieval.
+        seed: Of their choice.
+    """
+
+    label: str
+    negatives: NegativesConfig
+    seed: int = 0

@@ -1,0 +1,50 @@
+"""Adapts TFX artifacts to the making of ranking examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow_transform as tft
+from tfx import types
+from tfx.dsl.components.base import base_beam_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+
+from crossrec.components import properties
+from crossrec.components.ranking_examples.config import RankingExamplesConfig
+from crossrec.components.ranking_examples.generate import MakeExamples, add_examples
+
+_MODELS = ("transform_graphs", "item_table", "retrieval_model", "candidate_index")
+_PARTITION_BYTES = 32 * 2**20
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Adds retrieval's scores and candidates to the transformed interactions."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Runs the component.
+
+        Args:
+            input_dict: ``transformed_interactions``, ``transform_graphs``, ``item_table``,
+                ``retrieval_model``, ``candidate_index``.
+            output_dict: ``ranking_examples``.
+            exec_properties: ``config``, a RankingExamplesConfig as JSON.
+        """
+        config = RankingExamplesConfig.model_validate_json(exec_properties["config"])
+        interactions = artifact_utils.get_single_instance(input_dict["transformed_interactions"])
+        examples = artifact_utils.get_single_instance(output_dict["ranking_examples"])
+        examples.split_names = interactions.split_names
+        patterns = properties.split_patterns(interactions)
+        directories = {name: properties.uri(input_dict, name) for name in _MODELS}
+        spec = tft.TFTransformOutput(f"{directories['transform_graphs']}/query").transformed_feature_spec()
+        size = sum(fileio.open(path, "rb").size() for path in fileio.glob(patterns["train"]))
+        outputs = {split: artifact_utils.get_split_uri([examples], split) for split in patterns}
+        with self._make_beam_pipeline() as pipeline:
+            add_examples(
+                pipeline, patterns, outputs, MakeExamples(directories, spec, config), 1 + size // _PARTITION_BYTES
+            )

@@ -1,0 +1,146 @@
+"""Ranking examples on Beam: users in partitions, so that a user's own items are never their negatives."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+
+from crossrec.components.candidate_indexer.index import ExactIndex, read_embeddings
+from crossrec.components.features.item_table import Array, ItemTable
+from crossrec.components.features.schema import ITEM_ROW, USER, FeatureSchema, label_key
+from crossrec.components.modeling import inputs, saving
+from crossrec.components.ranking_examples.config import RankingExamplesConfig
+from crossrec.components.ranking_examples.sampling import KnownPairs, ranking_rows
+from crossrec.components.retrieval_trainer import train
+from crossrec.components.retrieval_trainer.config import RetrievalConfig
+
+SPLITS = ("train", "validation", "test")
+_BATCH = 2048
+
+
+class Retrieval:
+    """The trained retrieval model over its index, as Beam workers use it."""
+
+    def __init__(self, directories: Mapping[str, str], from_top: int):
+        """Loads ``transform_graphs``, ``item_table``, ``retrieval_model`` and ``candidate_index``."""
+        schema = FeatureSchema.read(directories["transform_graphs"])
+        table = ItemTable.read(directories["item_table"])
+        config = saving.read_config(directories["retrieval_model"], RetrievalConfig)
+        model = train.build(schema, config, table)
+        saving.restore(directories["retrieval_model"], model)
+        index = ExactIndex(read_embeddings(directories["candidate_index"]))
+        self._names = [feature.name for feature in schema.side("query")]
+
+        def step(features: inputs.Tensors, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            queries = model.embed_queries(features)
+            scores, nearest = index.search(queries, tf.zeros([tf.shape(rows)[0], 0], tf.int64), from_top)
+            return index.score(queries, rows), scores, nearest
+
+        self._step = tf.function(step, reduce_retracing=True)
+
+    def search(self, batch: dict[str, Array], rows: Array) -> tuple[Array, Array, Array]:
+        """Scores of the given rows, and scores and rows of the nearest items."""
+        features = {name: tf.constant(batch[name]) for name in self._names}
+        own, scores, nearest = self._step(features, tf.constant(rows))
+        return own.numpy(), scores.numpy(), nearest.numpy()
+
+
+def add_examples(
+    pipeline: beam.Pipeline,
+    patterns: Mapping[str, str],
+    outputs: Mapping[str, str],
+    partition: MakeExamples,
+    partitions: int,
+) -> None:
+    """Adds the steps to a Beam pipeline.
+
+    Args:
+        pipeline: The pipeline.
+        patterns: Transformed interactions of each split.
+        outputs: Output directory of each split.
+        partition: Turns the rows of one partition of users into examples.
+        partitions: How many partitions.
+    """
+    keyed = []
+    for split, pattern in patterns.items():
+        keyed.append(
+            pipeline
+            | f"Read[{split}]" >> beam.io.ReadFromTFRecord(pattern)
+            | f"Batch[{split}]" >> beam.BatchElements(min_batch_size=256, max_batch_size=_BATCH)
+            | f"ByUser[{split}]" >> beam.FlatMap(_by_user, split, partitions)
+        )
+    made = (
+        keyed
+        | "Flatten" >> beam.Flatten()
+        | "Group" >> beam.GroupByKey()
+        | "Make" >> beam.ParDo(partition).with_outputs(*SPLITS)
+    )
+    for split in patterns:
+        made[split] | f"Write[{split}]" >> beam.io.WriteToTFRecord(
+            f"{outputs[split]}/ranking_examples", file_name_suffix=".gz"
+        )
+
+
+def _by_user(records: list[bytes], split: str, partitions: int) -> Iterator[tuple[int, tuple[str, list[bytes]]]]:
+    users = tf.io.parse_example(records, {USER: tf.io.FixedLenFeature([1], tf.int64)})[USER].numpy()[:, 0]
+    parts = users % partitions
+    for part in np.unique(parts):
+        yield int(part), (split, [records[i] for i in np.flatnonzero(parts == part)])
+
+
+class MakeExamples(beam.DoFn):
+    """The rows of one partition of users to serialized ranking examples, by split."""
+
+    def __init__(self, directories: Mapping[str, str], spec: Mapping[str, Any], config: RankingExamplesConfig):
+        """Keeps what ``setup`` needs; all of it can be pickled."""
+        self._directories, self._spec, self._config = dict(directories), dict(spec), config.model_dump_json()
+
+    def setup(self) -> None:
+        """Loads the retrieval model."""
+        self._parameters = RankingExamplesConfig.model_validate_json(self._config)
+        self._retrieval = Retrieval(self._directories, self._parameters.negatives.from_top)
+        self._encoder = RecordBatchToExamplesEncoder()
+
+    def process(self, element: tuple[int, Iterable[tuple[str, list[bytes]]]]) -> Iterator[Any]:
+        """Yields examples, tagged by split."""
+        partition, groups = element
+        records: dict[str, list[bytes]] = {split: [] for split in SPLITS}
+        for split, group in groups:
+            records[split] += group
+        users: list[Array] = []
+        items: list[Array] = []
+        for split in SPLITS:
+            # Order within a group is the runner's; sorting makes the choice of negatives repeatable.
+            rows = sorted(records[split])
+            batches = [self._parse(rows[i : i + _BATCH]) for i in range(0, len(rows), _BATCH)]
+            # A row may know the user's items of its own and of earlier times, never of later ones.
+            for batch in batches:
+                positive = batch[label_key(self._parameters.label)][:, 0] > 0
+                users.append(batch[USER][positive, 0])
+                items.append(batch[ITEM_ROW][positive, 0])
+            if not batches:
+                continue
+            known = KnownPairs.of(np.concatenate(users), np.concatenate(items))
+            rng = np.random.default_rng([self._parameters.seed, partition, zlib.crc32(split.encode())])
+            for batch in batches:
+                made = ranking_rows(batch, self._retrieval.search, known, self._parameters, rng)
+                for record in self._encoder.encode(_record_batch(made)):
+                    yield beam.pvalue.TaggedOutput(split, record)
+
+    def _parse(self, records: list[bytes]) -> dict[str, Array]:
+        return {name: values.numpy() for name, values in tf.io.parse_example(records, self._spec).items()}
+
+
+def _record_batch(columns: Mapping[str, Array]) -> pa.RecordBatch:
+    arrays = []
+    for values in columns.values():
+        offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+        arrays.append(pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1))))
+    return pa.RecordBatch.from_arrays(arrays, list(columns))

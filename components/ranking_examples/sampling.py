@@ -1,0 +1,92 @@
+"""Retrieval scores for logged rows, and sampled candidates of retrieval as negatives: numpy in, numpy out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from crossrec.components.features.crosses import cross_ids_numpy
+from crossrec.components.features.item_table import Array
+from crossrec.components.features.schema import (
+    ITEM_ROW,
+    POSITION,
+    RETRIEVAL_SCORE,
+    RETRIEVED,
+    USER,
+    WEIGHT,
+    label_key,
+)
+from crossrec.components.ranking_examples.config import RankingExamplesConfig
+
+# Queries to scores and rows of the nearest items, [B, k] each, and to scores of given rows.
+Search = Callable[[dict[str, Array], Array], tuple[Array, Array, Array]]
+
+
+@dataclass(frozen=True)
+class KnownPairs:
+    """Pairs of user and item that are positives, as sorted 63-bit keys."""
+
+    keys: Array
+
+    @classmethod
+    def of(cls, users: Array, rows: Array) -> KnownPairs:
+        """From users int64 ``[n]`` (hashed) and item rows ``[n]``."""
+        return cls(np.unique(_pair_keys(users, rows)))
+
+    def contain(self, users: Array, rows: Array) -> Array:
+        """Whether each pair is known; users ``[n]``, rows ``[n, k]``; bool ``[n, k]``."""
+        keys = _pair_keys(np.repeat(users, rows.shape[1]), rows.reshape(-1))
+        places = np.minimum(np.searchsorted(self.keys, keys), max(len(self.keys) - 1, 0))
+        found = self.keys[places] == keys if len(self.keys) else np.zeros(len(keys), bool)
+        return found.reshape(rows.shape)
+
+
+def _pair_keys(users: Array, rows: Array) -> Array:
+    return cross_ids_numpy([users[:, None] & (2**62 - 1), rows[:, None] & (2**62 - 1)], "user_x_item", 2**62)[:, 0]
+
+
+def ranking_rows(
+    batch: dict[str, Array], search: Search, known: KnownPairs, config: RankingExamplesConfig, rng: np.random.Generator
+) -> dict[str, Array]:
+    """The logged rows with their retrieval score, and sampled negatives below them.
+
+    Args:
+        batch: Transformed interactions ``{name: [B, width]}``.
+        search: The retrieval model over its index.
+        known: Pairs that are positives, never drawn as negatives.
+        config: How many negatives, from how far down the list.
+        rng: Source of chance.
+
+    Returns:
+        The same columns, and ``@retrieval_score``, ``@weight``, ``@retrieved``; ``[B', width]``.
+    """
+    own_scores, scores, rows = search(batch, batch[ITEM_ROW])
+    logged = {
+        **batch,
+        RETRIEVAL_SCORE: own_scores.astype(np.float32),
+        WEIGHT: np.ones((len(rows), 1), np.float32),
+        RETRIEVED: np.zeros((len(rows), 1), np.int64),
+    }
+    positive = np.flatnonzero(batch[label_key(config.label)][:, 0] > 0)
+    wanted = config.negatives.retrieved
+    if not wanted or not len(positive):
+        return logged
+    candidates, candidate_scores = rows[positive], scores[positive]
+    free = ~known.contain(batch[USER][positive, 0], candidates) & (candidates >= 0)
+    # Draws without replacement: the free candidates with the largest random keys.
+    order = np.argsort(np.where(free, -rng.random(free.shape), 1.0), axis=1)[:, :wanted]
+    taken = np.take_along_axis(free, order, 1).reshape(-1)
+    source = np.repeat(positive, order.shape[1])[taken]
+    negatives = {name: values[source] for name, values in batch.items()}
+    for name in batch:
+        if name.startswith(label_key("")):
+            negatives[name] = np.zeros_like(negatives[name])
+    negatives[ITEM_ROW] = np.take_along_axis(candidates, order, 1).reshape(-1, 1)[taken]
+    negatives[RETRIEVAL_SCORE] = np.take_along_axis(candidate_scores, order, 1).reshape(-1, 1)[taken]
+    negatives[WEIGHT] = np.full((len(source), 1), config.negatives.weight, np.float32)
+    negatives[RETRIEVED] = np.ones((len(source), 1), np.int64)
+    if POSITION in negatives:
+        negatives[POSITION] = np.zeros_like(negatives[POSITION])
+    return {name: np.concatenate([logged[name], negatives[name]]) for name in logged}

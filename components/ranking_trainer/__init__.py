@@ -1,0 +1,1 @@
+"""The ranking model: crosses, an interaction, one head per task."""

@@ -1,0 +1,83 @@
+"""The ``ranking`` section of the spec."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from crossrec.components.features.config import Frozen
+from crossrec.components.modeling.interactions.dcn_v2 import DCNV2Config
+from crossrec.components.modeling.training import TrainingConfig
+
+
+class TaskConfig(Frozen):
+    """One probability that the model learns.
+
+    Attributes:
+        name: Names the output ``probability_<name>``.
+        label: Label column, 0 or 1; the task's name if left out.
+        weight: Factor of its loss.
+        score_weight: Factor of its probability in the score that orders items.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    label: str = ""
+    weight: float = Field(default=1.0, gt=0)
+    score_weight: float = Field(default=1.0, ge=0)
+
+    @property
+    def label_column(self) -> str:
+        """The label's column."""
+        return self.label or self.name
+
+
+class NegativesConfig(Frozen):
+    """Candidates that retrieval would have shown, as negatives beside the logged rows.
+
+    Attributes:
+        retrieved: Negatives for each positive; 0 for logged rows only.
+        from_top: They are drawn from the query's that many nearest items.
+        weight: Weight of such a row in the loss.
+    """
+
+    retrieved: int = Field(default=1, ge=0, le=100)
+    from_top: int = Field(default=200, ge=1, le=100_000)
+    weight: float = Field(default=1.0, gt=0)
+
+
+class RankingConfig(Frozen):
+    """What the ranking model sees and how it learns.
+
+    Attributes:
+        features: Features of both sides.
+        crosses: Explicit crosses, by name; all of the spec's if left out.
+        retrieval_score: Whether the retrieval model's score is a feature.
+        position_bias: Whether the place in the list explains part of a label; served as place 1.
+        embedding_dimension: Size of each field.
+        l2: Factor of the squared length of looked-up vectors in the loss.
+        dropout: Share of the fields' numbers dropped in training.
+        interaction: How fields meet.
+        tasks: What is predicted.
+        negatives: Negatives from retrieval.
+        training: The training loop; its metric is the validation log loss.
+    """
+
+    features: tuple[str, ...] = Field(min_length=1)
+    crosses: tuple[str, ...] | None = None
+    retrieval_score: bool = False
+    position_bias: bool = True
+    embedding_dimension: int = Field(default=16, ge=1, le=1024)
+    l2: float = Field(default=0.0, ge=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    interaction: DCNV2Config = DCNV2Config()
+    tasks: tuple[TaskConfig, ...] = Field(min_length=1)
+    negatives: NegativesConfig = NegativesConfig()
+    training: TrainingConfig = TrainingConfig(epochs=10, patience=1)
+
+    @model_validator(mode="after")
+    def _tasks(self) -> RankingConfig:
+        names = [task.name for task in self.tasks]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two tasks have one name: {names}. Name each its own")
+        if not any(task.score_weight for task in self.tasks):
+            raise ValueError("every task has score_weight 0, so nothing orders the items. Give one a weight")
+        return self

@@ -1,0 +1,120 @@
+"""Training the ranking model and measuring it on the validation split."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from crossrec.components.errors import DataError
+from crossrec.components.evaluation.metrics import log_loss
+from crossrec.components.features.item_table import Array, ItemTable
+from crossrec.components.features.schema import ITEM_ROW, RETRIEVAL_SCORE, WEIGHT, FeatureSchema, label_key
+from crossrec.components.modeling import inputs, runtime
+from crossrec.components.modeling.training import Monitor, fit
+from crossrec.components.ranking_trainer.config import RankingConfig
+from crossrec.components.ranking_trainer.model import RankingModel
+
+_EVALUATION_BATCH = 8192
+_VALIDATION_ROWS = 500_000
+
+
+def predict(model: RankingModel, dataset: tf.data.Dataset) -> tuple[dict[str, Array], Array]:
+    """Probabilities of logged rows, as if each had been shown first.
+
+    Returns:
+        The rows' columns beside the features ``{name: [n]}``, and float32 ``[n, tasks]``.
+    """
+
+    def probabilities_of(batch: inputs.Tensors) -> tf.Tensor:
+        return model.probabilities(batch, batch[ITEM_ROW], batch[RETRIEVAL_SCORE])[:, 0]
+
+    step = tf.function(probabilities_of, reduce_retracing=True)
+    columns: dict[str, list[Array]] = {}
+    out = []
+    for batch in dataset:
+        out.append(step(batch).numpy())
+        for name, values in batch.items():
+            if name.startswith("@"):
+                columns.setdefault(name, []).append(values.numpy()[:, 0])
+    return {name: np.concatenate(values) for name, values in columns.items()}, np.concatenate(out)
+
+
+def weighted_log_loss(model: RankingModel, dataset: tf.data.Dataset) -> float:
+    """The tasks' log losses, weighted as in training."""
+    columns, probabilities = predict(model, dataset)
+    total = sum(
+        task.weight * log_loss(columns[label_key(task.label_column)], probabilities[:, i], columns[WEIGHT])
+        for i, task in enumerate(model.tasks)
+    )
+    return float(total / sum(task.weight for task in model.tasks))
+
+
+def check_labels(data: inputs.TrainingData, config: RankingConfig) -> None:
+    """Looks whether every task has both labels in training.
+
+    Raises:
+        DataError: A task's labels are all equal.
+    """
+    for task in config.tasks:
+        key = label_key(task.label_column)
+        seen: set[float] = set()
+        for batch in inputs.read_batches(data.patterns["train"], {key: data.spec[key]}, _EVALUATION_BATCH):
+            seen |= set(np.unique(batch[key].numpy()).tolist())
+            if len(seen) > 1:
+                break
+        if len(seen) < 2:
+            raise DataError(
+                f"ranking.tasks.{task.name}",
+                f"label {task.label_column!r} is {seen.pop() if seen else 'never set'} in every training row",
+                "Choose a label that varies, or let ranking.negatives.retrieved add negatives.",
+            )
+
+
+def train(
+    schema: FeatureSchema, table: ItemTable, config: RankingConfig, data: inputs.TrainingData, checkpoints: str
+) -> tuple[RankingModel, list[dict[str, float]]]:
+    """Trains the ranking model.
+
+    Args:
+        schema: Describes features and crosses.
+        table: The catalogue.
+        config: Features, interaction, tasks, training.
+        data: Ranking examples with splits ``train`` and ``validation``.
+        checkpoints: Directory for checkpoints; training goes on from those it finds there.
+
+    Returns:
+        The model with the weights of its best epoch, and the history.
+    """
+    runtime.prepare()
+    check_labels(data, config)
+    tf_keras.utils.set_random_seed(config.training.seed)
+    tf_keras.mixed_precision.set_global_policy(runtime.mixed_precision_policy())
+    with runtime.strategy().scope():
+        model = build(schema, config, table)
+        model.compile(optimizer=tf_keras.optimizers.Adam(config.training.learning_rate))
+    size = config.training.batch_size
+    validation = inputs.read_batches(data.patterns["validation"], data.spec, _EVALUATION_BATCH).take(
+        _VALIDATION_ROWS // _EVALUATION_BATCH
+    )
+    history = fit(
+        model,
+        inputs.read_batches(
+            data.patterns["train"], data.spec, size, config.training.shuffle_rows, config.training.seed
+        ).prefetch(tf.data.AUTOTUNE),
+        Monitor("log loss", maximise=False, measure=lambda: weighted_log_loss(model, validation)),
+        config.training,
+        checkpoints,
+    )
+    return model, history
+
+
+def build(schema: FeatureSchema, config: RankingConfig, table: ItemTable) -> RankingModel:
+    """The untrained model with all its weights made, so that weights can be loaded into it."""
+    model = RankingModel(schema, config, table)
+    query = {
+        feature.name: tf.zeros([1, feature.width], tf.float32 if feature.kind == "dense" else tf.int64)
+        for feature in schema.side("query")
+    }
+    model.probabilities(query, tf.zeros([1, 1], tf.int64), tf.zeros([1, 1]))
+    return model

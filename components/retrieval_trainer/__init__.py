@@ -1,0 +1,1 @@
+"""The retrieval model: two towers trained with in-batch negatives."""

@@ -1,0 +1,1 @@
+"""Query tower, index, item features, crosses and ranking in one SavedModel."""

@@ -1,0 +1,166 @@
+"""The serving graph: raw request values in, a ranked list out, in operations of the stock server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from crossrec.components.candidate_indexer.index import ExactIndex
+from crossrec.components.feature_transform.transform import ITEM_VOCABULARY
+from crossrec.components.features.config import RawKind
+from crossrec.components.features.item_table import ItemTable
+from crossrec.components.features.preprocessing import RAW_DTYPES, dense_to_sparse
+from crossrec.components.features.schema import FeatureSchema
+from crossrec.components.ranking_trainer.model import RankingModel
+from crossrec.components.retrieval_trainer.model import RetrievalModel
+from crossrec.components.serving_bundle.config import ServingConfig
+from crossrec.serving.contract import names
+
+Tensors = Mapping[str, tf.Tensor]
+
+
+@dataclass(frozen=True)
+class BundleParts:
+    """What a bundle is made of.
+
+    Attributes:
+        schema: Describes the features.
+        graphs: Directory of the transform graphs and the item vocabulary.
+        table: The catalogue.
+        retrieval: The trained towers.
+        index: Search over the catalogue.
+        ranking: The trained ranking model.
+        version_file: File with the line ``version<TAB>NUMBER``, replaced when the bundle is published.
+    """
+
+    schema: FeatureSchema
+    graphs: str
+    table: ItemTable
+    retrieval: RetrievalModel
+    index: ExactIndex
+    ranking: RankingModel
+    version_file: str
+
+
+class Bundle(tf.Module):
+    """Answers ``recommend``, ``retrieve`` and ``rank``; shapes as in ``crossrec.serving.contract.names``."""
+
+    def __init__(self, parts: BundleParts, config: ServingConfig):
+        """Puts the parts together."""
+        super().__init__(name="bundle")
+        self._kinds: dict[str, RawKind] = dict(parts.schema.raw_query)
+        self._transform = tft.TFTransformOutput(f"{parts.graphs}/query").transform_features_layer()
+        self._features = [feature.name for feature in parts.schema.side("query")]
+        self._retrieval, self._index, self._ranking = parts.retrieval, parts.index, parts.ranking
+        self._candidates = min(max(config.candidates, config.list_size), parts.table.items)
+        self._list_size = min(config.list_size, parts.table.items)
+        # The last row is the padding of a short list.
+        self._ids = _strings([*parts.table.ids, names.PADDING_ITEM], "item_ids")
+        self._display = {name: _strings([*parts.table.display[name], ""], name) for name in config.display}
+        self._rows = tf.lookup.StaticHashTable(
+            tf.lookup.TextFileInitializer(
+                f"{parts.graphs}/{ITEM_VOCABULARY}",
+                tf.string,
+                tf.lookup.TextFileIndex.WHOLE_LINE,
+                tf.int64,
+                tf.lookup.TextFileIndex.LINE_NUMBER,
+            ),
+            default_value=-1,
+        )
+        self._version = tf.lookup.StaticHashTable(
+            tf.lookup.TextFileInitializer(parts.version_file, tf.string, 0, tf.int64, 1), default_value=0
+        )
+
+    def query_signature(self) -> dict[str, tf.TensorSpec]:
+        """The query inputs: ``[B]``, or ``[B, None]`` for multi-valued columns."""
+        return {
+            name: tf.TensorSpec([None, None] if kind == "strings" else [None], RAW_DTYPES[kind], name)
+            for name, kind in self._kinds.items()
+        }
+
+    def recommend(self, inputs: Tensors) -> dict[str, tf.Tensor]:
+        """The best items over the whole catalogue, ranked."""
+        query, embedding = self._encode(inputs)
+        retrieval_scores, rows = self._search(embedding, inputs[names.EXCLUDE_ITEMS])
+        scores = self._ranking.score(self._ranking.probabilities(query, rows, retrieval_scores))
+        scores = tf.where(rows < 0, tf.constant(names.PADDING_SCORE, tf.float32), scores)
+        best, places = tf.math.top_k(scores, k=self._list_size)
+        rows = tf.gather(rows, places, batch_dims=1)
+        return {
+            names.ITEM_IDS: self._gather(self._ids, rows),
+            names.SCORES: best,
+            names.MODEL_VERSION: self._model_version(rows),
+            **{name: self._gather(texts, rows) for name, texts in self._display.items()},
+        }
+
+    def retrieve(self, inputs: Tensors) -> dict[str, tf.Tensor]:
+        """The candidates of retrieval, by its own score."""
+        _, embedding = self._encode(inputs)
+        scores, rows = self._search(embedding, inputs[names.EXCLUDE_ITEMS])
+        return {
+            names.ITEM_IDS: self._gather(self._ids, rows),
+            names.SCORES: scores,
+            names.MODEL_VERSION: self._model_version(rows),
+        }
+
+    def rank(self, inputs: Tensors) -> dict[str, tf.Tensor]:
+        """Scores of given items; an unknown item is scored as one of which nothing is known."""
+        query, embedding = self._encode(inputs)
+        rows = self._rows.lookup(inputs[names.CANDIDATE_ITEMS])
+        probabilities = self._ranking.probabilities(query, rows, self._index.score(embedding, rows))
+        return {
+            names.SCORES: self._ranking.score(probabilities),
+            names.MODEL_VERSION: self._model_version(rows),
+            **{
+                f"{names.PROBABILITY_PREFIX}{task.name}": probabilities[..., column]
+                for column, task in enumerate(self._ranking.tasks)
+            },
+        }
+
+    def signatures(self) -> dict[str, Any]:
+        """The concrete functions to export, by signature name."""
+        lists = tf.TensorSpec([None, None], tf.string)
+        query = self.query_signature()
+        recommend = tf.function(self.recommend).get_concrete_function(
+            {**query, names.EXCLUDE_ITEMS: _named(lists, names.EXCLUDE_ITEMS)}
+        )
+        retrieve = tf.function(self.retrieve).get_concrete_function(
+            {**query, names.EXCLUDE_ITEMS: _named(lists, names.EXCLUDE_ITEMS)}
+        )
+        rank = tf.function(self.rank).get_concrete_function(
+            {**query, names.CANDIDATE_ITEMS: _named(lists, names.CANDIDATE_ITEMS)}
+        )
+        return {
+            names.DEFAULT_SIGNATURE: recommend,
+            names.RECOMMEND: recommend,
+            names.RETRIEVE: retrieve,
+            names.RANK: rank,
+        }
+
+    def _encode(self, inputs: Tensors) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """Transformed query features ``{name: [B, width]}`` and the query's embedding ``[B, D]``."""
+        raw = {name: dense_to_sparse(inputs[name], kind) for name, kind in self._kinds.items()}
+        transformed = self._transform(raw)
+        query = {name: transformed[name] for name in self._features}
+        return query, self._retrieval.embed_queries(query)
+
+    def _search(self, embedding: tf.Tensor, exclude: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._index.search(embedding, self._rows.lookup(exclude), self._candidates)
+
+    def _gather(self, texts: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
+        return tf.gather(texts, tf.where(rows < 0, tf.constant(self._index.items, rows.dtype), rows))
+
+    def _model_version(self, rows: tf.Tensor) -> tf.Tensor:
+        return tf.fill([tf.shape(rows)[0]], self._version.lookup(tf.constant("version")))
+
+
+def _strings(texts: list[str], name: str) -> tf.Variable:
+    return tf.Variable(tf.constant(texts, tf.string), trainable=False, name=name)
+
+
+def _named(spec: tf.TensorSpec, name: str) -> tf.TensorSpec:
+    return tf.TensorSpec(spec.shape, spec.dtype, name)

@@ -1,0 +1,97 @@
+"""Writing a bundle: the SavedModel, warm-up records, golden requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from crossrec.components.candidate_indexer.index import ExactIndex, read_embeddings
+from crossrec.components.features.item_table import Array, ItemTable
+from crossrec.components.features.schema import FeatureSchema
+from crossrec.components.modeling import saving
+from crossrec.components.ranking_trainer import train as ranking
+from crossrec.components.ranking_trainer.config import RankingConfig
+from crossrec.components.retrieval_trainer import train as retrieval
+from crossrec.components.retrieval_trainer.config import RetrievalConfig
+from crossrec.components.serving_bundle.bundle import Bundle, BundleParts
+from crossrec.components.serving_bundle.config import ServingConfig
+from crossrec.serving.contract import names, prediction_logs
+
+_GOLDEN_CANDIDATES = 8
+
+
+def load_parts(directories: Mapping[str, str], version_file: str) -> BundleParts:
+    """Loads what the trainers and the indexer left.
+
+    Args:
+        directories: ``transform_graphs``, ``item_table``, ``retrieval_model``, ``candidate_index``, ``ranking_model``.
+        version_file: See BundleParts.
+    """
+    schema = FeatureSchema.read(directories["transform_graphs"])
+    table = ItemTable.read(directories["item_table"])
+    towers = retrieval.build(schema, saving.read_config(directories["retrieval_model"], RetrievalConfig), table)
+    saving.restore(directories["retrieval_model"], towers)
+    ranker = ranking.build(schema, saving.read_config(directories["ranking_model"], RankingConfig), table)
+    saving.restore(directories["ranking_model"], ranker)
+    return BundleParts(
+        schema=schema,
+        graphs=directories["transform_graphs"],
+        table=table,
+        retrieval=towers,
+        index=ExactIndex(read_embeddings(directories["candidate_index"])),
+        ranking=ranker,
+        version_file=version_file,
+    )
+
+
+def export(directory: str, parts: BundleParts, config: ServingConfig, requests: Mapping[str, Array]) -> None:
+    """Writes a whole bundle.
+
+    Args:
+        directory: Where to.
+        parts: What it is made of.
+        config: Sizes and names.
+        requests: Real query inputs ``{column: [n]}`` or ``[n, K]``, for warm-up and golden requests.
+    """
+    bundle = Bundle(parts, config)
+    signatures = bundle.signatures()
+    tf.saved_model.save(bundle, directory, signatures=signatures)
+    calls = _calls(parts.table, requests, min(config.golden_requests, len(next(iter(requests.values())))))
+    loaded = tf.saved_model.load(directory)
+    golden = []
+    for signature, inputs in calls:
+        request = prediction_logs.predict_request(inputs, config.model_name, signature)
+        answer = loaded.signatures[signature](**{name: tf.constant(values) for name, values in inputs.items()})
+        outputs = {name: values.numpy() for name, values in answer.items()}
+        golden.append(prediction_logs.prediction_log(request, outputs))
+    extra = Path(directory) / names.EXTRA_ASSETS_DIRECTORY
+    prediction_logs.write_prediction_logs(extra / names.GOLDEN_FILE, golden)
+    warm = {signature: inputs for signature, inputs in reversed(calls)}
+    prediction_logs.write_prediction_logs(
+        extra / names.WARMUP_FILE,
+        [
+            prediction_logs.prediction_log(prediction_logs.predict_request(inputs, config.model_name, signature))
+            for signature, inputs in warm.items()
+        ],
+    )
+
+
+def _calls(table: ItemTable, requests: Mapping[str, Array], count: int) -> list[tuple[str, dict[str, Any]]]:
+    """One request at a time for ``recommend``, one for ``retrieve``, and one of an unknown item for ``rank``."""
+    popular = table.ids[np.argsort(-table.frequencies, kind="stable")[:_GOLDEN_CANDIDATES]]
+    nothing = np.zeros((1, 0), object)
+    candidates = np.array([[*popular, "an item that no catalogue has"]], object)
+    calls = []
+    for row in range(count):
+        query = {name: values[row : row + 1] for name, values in requests.items()}
+        exclude = np.array([[popular[0]]], object) if row % 2 else nothing
+        calls.append((names.RECOMMEND, {**query, names.EXCLUDE_ITEMS: exclude}))
+        if row == 0:
+            calls.append((names.DEFAULT_SIGNATURE, {**query, names.EXCLUDE_ITEMS: exclude}))
+            calls.append((names.RETRIEVE, {**query, names.EXCLUDE_ITEMS: exclude}))
+            calls.append((names.RANK, {**query, names.CANDIDATE_ITEMS: candidates}))
+    return calls

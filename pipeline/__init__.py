@@ -1,0 +1,1 @@
+"""What is computed: the spec, the pipeline graph, the runners, the command line, the examples."""

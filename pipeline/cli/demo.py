@@ -1,0 +1,7 @@
+"""`crossrec demo`."""
+
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Registers the command."""

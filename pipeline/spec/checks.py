@@ -1,0 +1,123 @@
+"""What the sections of a spec demand of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from crossrec.components.example_gen.config import RECENT_ITEMS
+from crossrec.components.features.config import Categorical, RecentItems, raw_columns
+from crossrec.components.features.crosses import check_crosses
+from crossrec.pipeline.spec.spec import Spec
+
+
+def check(spec: Spec) -> list[str]:
+    """The combinations that cannot work: one line each, with field, value and mend."""
+    return [
+        *_columns(spec),
+        *check_crosses(spec.crosses, spec.features),
+        *_towers(spec),
+        *_ranking(spec),
+        *_evaluation(spec),
+        *_serving(spec),
+    ]
+
+
+def _columns(spec: Spec) -> Iterable[str]:
+    table = spec.data.interactions
+    outcomes = {
+        table.item: "the item, which is what is predicted",
+        **{label: "a label" for label in spec.labels},
+    }
+    if table.position:
+        outcomes[table.position] = "the position, which no request knows"
+    roles = {table.user: "string", table.timestamp: "int", RECENT_ITEMS: "strings"}
+    for name, feature in spec.features.query.items():
+        where = f"features.query.{name}"
+        if feature.column in outcomes:
+            yield f"{where}.column: {feature.column!r} is {outcomes[feature.column]}. Use another column"
+        if roles.get(feature.column, feature.raw_kind) != feature.raw_kind:
+            yield (
+                f"{where}.type: {feature.type!r} cannot read column {feature.column!r}, which holds "
+                f"{roles[feature.column]}. Use a type for {roles[feature.column]}"
+            )
+        if isinstance(feature, RecentItems):
+            if feature.column != RECENT_ITEMS:
+                yield f"{where}.column: {feature.column!r} is computed as {RECENT_ITEMS!r}. Leave 'column' out"
+            if spec.data.history is None:
+                yield f"{where}: recent items are not collected. Add 'data.history: {{max_length: {feature.max_length}}}'"
+            elif feature.max_length > spec.data.history.max_length:
+                yield (
+                    f"{where}.max_length: {feature.max_length} is more than data.history.max_length "
+                    f"{spec.data.history.max_length}. Raise that one or lower this"
+                )
+    for name, feature in spec.features.item.items():
+        if feature.column == spec.data.items.item and not (
+            isinstance(feature, Categorical) and not feature.multi_valued
+        ):
+            yield f"features.item.{name}.type: {feature.type!r} cannot read the item id. Use 'categorical'"
+
+
+def _names(spec: Spec, field: str, names: Iterable[str], side: str | None) -> Iterable[str]:
+    """Problems of features and crosses that a model names."""
+    crosses = {cross.name: cross for cross in spec.crosses}
+    for name in names:
+        if name in crosses:
+            inputs = [part for part in crosses[name].inputs if part in spec.features.names]
+            if side and any(spec.features.side_of(part) != side for part in inputs):
+                yield f"{field}: cross {name!r} needs more than the {side} side knows. Use it in ranking only"
+        elif name not in spec.features.names:
+            known = [n for n in spec.features.names if not side or spec.features.side_of(n) == side]
+            yield f"{field}: {name!r} is neither a feature nor a cross. Known: {', '.join(known)}"
+        elif side and spec.features.side_of(name) != side:
+            yield f"{field}: {name!r} is a feature of the other side. This tower knows the {side} side only"
+
+
+def _towers(spec: Spec) -> Iterable[str]:
+    yield from _names(spec, "retrieval.query.features", spec.retrieval.query.features, "query")
+    yield from _names(spec, "retrieval.item.features", spec.retrieval.item.features, "item")
+    if spec.retrieval.label and spec.retrieval.label not in spec.labels:
+        yield f"retrieval.label: {spec.retrieval.label!r} is no label. Known: {', '.join(spec.labels)}"
+
+
+def _ranking(spec: Spec) -> Iterable[str]:
+    crosses = [cross.name for cross in spec.crosses]
+    yield from _names(spec, "ranking.features", spec.ranking.features, None)
+    for name in set(spec.ranking.features) & set(crosses):
+        yield f"ranking.features: {name!r} is a cross. Name it under ranking.crosses, or leave that out for all"
+    for name in spec.ranking.crosses or ():
+        if name not in crosses:
+            yield f"ranking.crosses: {name!r} is not defined. Known: {', '.join(crosses) or '(none)'}"
+    for place, task in enumerate(spec.ranking.tasks):
+        if task.label_column not in spec.labels:
+            yield f"ranking.tasks.{place}.label: {task.label_column!r} is no label. Known: {', '.join(spec.labels)}"
+    if not spec.data.interactions.labels and not spec.ranking.negatives.retrieved:
+        yield (
+            "ranking.negatives.retrieved: 0, and the data have no labels, so every row is a positive. "
+            "Give at least 1, or name data.interactions.labels"
+        )
+
+
+def _evaluation(spec: Spec) -> Iterable[str]:
+    if spec.evaluation.group_by == "request" and not spec.data.interactions.request:
+        yield "evaluation.group_by: 'request', but data.interactions.request is not set. Name the column, or use 'user'"
+    if max(spec.evaluation.k) > spec.serving.list_size:
+        yield (
+            f"evaluation.k: {max(spec.evaluation.k)} is more than serving.list_size {spec.serving.list_size}. "
+            "Raise list_size or lower k"
+        )
+    texts = [column for column, kind in raw_columns(spec.features, "query").items() if kind == "string"]
+    for column in spec.evaluation.slices:
+        if column not in texts:
+            yield f"evaluation.slices: {column!r} is no text column of a query feature. Known: {', '.join(texts)}"
+
+
+def _serving(spec: Spec) -> Iterable[str]:
+    kinds = raw_columns(spec.features, "item")
+    for column in spec.serving.display:
+        if kinds.get(column, "string") not in ("string", "strings"):
+            yield f"serving.display: {column!r} is a number to the features. Only text columns can be shown"
+    if spec.serving.candidates < spec.serving.list_size:
+        yield (
+            f"serving.candidates: {spec.serving.candidates} is less than list_size {spec.serving.list_size}. "
+            "Ranking needs at least as many candidates as the list is long"
+        )

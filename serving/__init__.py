@@ -1,0 +1,1 @@
+"""Where models meet their callers: contract, client, releases, local server."""

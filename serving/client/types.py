@@ -1,0 +1,108 @@
+"""What a caller hands in and gets back."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, NamedTuple, Union
+
+import numpy as np
+
+Scalar = Union[str, float, int, None]
+FeatureValue = Union[Scalar, Sequence[Scalar]]
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Request:
+    """One user's request.
+
+    Attributes:
+        features: Value by input name. Left out or None means missing. Multi-valued inputs take a list
+            (`recent_items`: most recent first).
+        exclude_items: Item ids that must not be recommended.
+        candidate_items: Item ids to score; for `rank` only.
+
+    Example:
+        >>> Request({"user_id": "u17", "interests": ["sport"]}, exclude_items=["i4"]).features["user_id"]
+        'u17'
+    """
+
+    features: Mapping[str, FeatureValue] = field(default_factory=dict)
+    exclude_items: Sequence[str] = ()
+    candidate_items: Sequence[str] = ()
+
+
+class Item(NamedTuple):
+    """One item of an answer.
+
+    Attributes:
+        id: Item id.
+        score: The higher, the better.
+        attributes: The item's value of every further output of shape [B, N]: display columns as str,
+            task probabilities as float.
+    """
+
+    id: str
+    score: float
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class ItemList:
+    """Items of one request, held as columns; `items` turns them into rows when it is asked.
+
+    Attributes:
+        ids: Item ids.
+        scores: float32 [len(ids)].
+        columns: Every further output by name, a sequence as long as `ids`.
+        model_version: Version that gave the answer.
+        latency_ms: Time from sending to the answer read, in milliseconds; of the whole batch.
+    """
+
+    ids: tuple[str, ...]
+    scores: "np.ndarray[Any, Any]"
+    columns: Mapping[str, Sequence[Any]]
+    model_version: int
+    latency_ms: float
+
+    @cached_property
+    def items(self) -> tuple[Item, ...]:
+        """The same as rows."""
+        scores = self.scores.tolist()
+        if not self.columns:
+            return tuple(Item(item, score, _EMPTY) for item, score in zip(self.ids, scores))
+        names = tuple(self.columns)
+        rows = zip(*self.columns.values())
+        return tuple(Item(item, score, dict(zip(names, row))) for item, score, row in zip(self.ids, scores, rows))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
+
+
+class Recommendations(ItemList):
+    """Answer of `recommend` and `retrieve`: items by falling score, without padding."""
+
+
+class Ranking(ItemList):
+    """Answer of `rank`: the candidates in the order in which they were sent, each with its score."""
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """State of one version on a server.
+
+    Attributes:
+        version: Version number.
+        state: START, LOADING, AVAILABLE, UNLOADING or END.
+        error_code: Number of the gRPC code of the version's error; 0 is none.
+        error_message: Why it failed to load; empty where it did not.
+    """
+
+    version: int
+    state: str
+    error_code: int
+    error_message: str

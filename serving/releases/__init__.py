@@ -1,0 +1,1 @@
+"""Releases: numbered version directories that TensorFlow Serving watches, and how they come to be."""

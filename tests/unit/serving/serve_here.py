@@ -1,0 +1,110 @@
+"""A server in the test's own process: real gRPC over loopback without the seconds that a new process takes."""
+
+import threading
+import time
+from contextlib import contextmanager
+
+import grpc
+
+from crossrec.serving.contract import messages as wire
+from crossrec.serving.contract.tensors import to_array, to_tensor_proto
+
+
+class Caller:
+    """Raw calls, as any language would make them."""
+
+    def __init__(self, target, model="m"):
+        self.target = target
+        self.model = model
+        self.channel = grpc.insecure_channel(target)
+
+    def call(self, method, request, response):
+        stub = self.channel.unary_unary(
+            method,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=response.FromString,
+        )
+        return stub(request, timeout=30)
+
+    def predict(self, inputs, signature="", version=None, **fields):
+        request = wire.PredictRequest(**fields)
+        request.model_spec.name = self.model
+        request.model_spec.signature_name = signature
+        if version is not None:
+            request.model_spec.version.value = version
+        for name, value in inputs.items():
+            request.inputs[name].CopyFrom(value if hasattr(value, "tensor_shape") else to_tensor_proto(value))
+        return self.call(wire.PREDICT_METHOD, request, wire.PredictResponse)
+
+    def outputs(self, *args, **kwargs):
+        response = self.predict(*args, **kwargs)
+        return {name: to_array(proto) for name, proto in response.outputs.items()}
+
+    def statuses(self):
+        request = wire.GetModelStatusRequest()
+        request.model_spec.name = self.model
+        response = self.call(wire.GET_MODEL_STATUS_METHOD, request, wire.GetModelStatusResponse)
+        state = wire.ModelVersionStatus.State.Name
+        return {one.version: state(one.state) for one in response.model_version_status}
+
+    def status_of(self, version):
+        request = wire.GetModelStatusRequest()
+        request.model_spec.name = self.model
+        request.model_spec.version.value = version
+        response = self.call(wire.GET_MODEL_STATUS_METHOD, request, wire.GetModelStatusResponse)
+        return response.model_version_status[0]
+
+    def wait_for(self, states, seconds=20):
+        until(lambda: self.statuses() == states, seconds, lambda: f"{self.statuses()} is not {states}")
+
+
+def until(condition, seconds=20, explain=lambda: "the condition"):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not in {seconds} s: {explain()}"
+        time.sleep(0.01)
+
+
+class RunningServer:
+    """A server in a thread; `target` is empty until the port is open."""
+
+    def __init__(self, base_path, model="m", **changes):
+        from crossrec.serving.local_server.server import ServerConfig, serve
+        from crossrec.serving.local_server.sources import ModelSource
+
+        settings = {"poll_seconds": 0.05, "max_threads": 8, "max_load_retries": 0, "retry_seconds": 0.0, **changes}
+        self.target = ""
+        self.exit_code = None
+        self.model = model
+        self.stopping = threading.Event()
+        self.ready = threading.Event()
+        config = ServerConfig(models=(ModelSource(model, base_path),), host="127.0.0.1", port=0, **settings)
+
+        def main():
+            self.exit_code = serve(config, self.stopping, self._open)
+            self.ready.set()
+
+        self.thread = threading.Thread(target=main, daemon=True)
+        self.thread.start()
+
+    def _open(self, address):
+        self.target = address
+        self.ready.set()
+
+    def caller(self):
+        assert self.ready.wait(60), "the server is not ready"
+        assert self.target, f"the server ended with {self.exit_code}"
+        return Caller(self.target, self.model)
+
+    def stop(self):
+        self.stopping.set()
+        self.thread.join(30)
+
+
+@contextmanager
+def serve_here(base_path, model="m", **changes):
+    server = RunningServer(base_path, model, **changes)
+    try:
+        yield server
+    finally:
+        server.stop()
