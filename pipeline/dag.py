@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from tfx import types
 from tfx.components import SchemaGen, StatisticsGen
@@ -28,6 +27,7 @@ from crossrec.components.retrieval_trainer.component import RetrievalTrainer
 from crossrec.components.serving_bundle.component import ServingBundle
 from crossrec.pipeline.columns import interaction_columns, item_columns
 from crossrec.pipeline.digest import code_digest
+from crossrec.pipeline.schemas import schema_path
 from crossrec.pipeline.spec.spec import Spec
 
 BEAM_ARGUMENTS = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
@@ -91,6 +91,19 @@ def build(spec: Spec, locations: Locations, cache: bool = True) -> Pipeline:
     )
 
 
+def never_cached(spec: Spec) -> tuple[str, ...]:
+    """Nodes that must look at the world each time, because their inputs do not show all that they depend on.
+
+    A cached publisher would not notice that its version is gone, or that another one was published since; a
+    cached import of a schema would not notice an edit of the file.
+    """
+    imported = {
+        "ItemsSchemaGen": spec.validation.items_schema,
+        "InteractionsSchemaGen": spec.validation.interactions_schema,
+    }
+    return ("Publisher", *(node for node, path in imported.items() if path))
+
+
 def _ingestion(spec: Spec, locations: Locations) -> tuple[list[BaseNode], dict[str, types.BaseChannel]]:
     """Reading and validating both tables."""
     digest = code_digest("example_gen")
@@ -113,7 +126,7 @@ def _ingestion(spec: Spec, locations: Locations) -> tuple[list[BaseNode], dict[s
         name = table.capitalize()
         statistics = StatisticsGen(examples=generator.outputs["examples"]).with_id(f"{name}StatisticsGen")
         if schemas[table]:
-            path = str(Path(locations.data, schemas[table]))
+            path = schema_path(schemas[table], locations.data)
             schema = ImportSchemaGen(schema_file=path).with_id(f"{name}SchemaGen")
         else:
             schema = SchemaGen(

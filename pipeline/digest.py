@@ -8,19 +8,28 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
 _SHARED = ("components/features", "components/modeling")
+# Code of other parts whose change no input artifact shows.
+_BORROWED = {
+    "ranking_trainer": ("components/evaluation/classification_metrics.py",),
+    "serving_bundle": ("serving/contract",),
+    "evaluation": ("serving/contract",),
+}
 
 
 @functools.cache
 def code_digest(component: str) -> str:
-    """Digest of the code that a component runs: its own folder and the shared ones.
+    """Digest of the code that a component runs: its own folder, the shared ones, and what it borrows.
+
+    What a component borrows from one before it in the graph is left out: a change there gives it new inputs.
 
     Args:
         component: Folder below ``components/``.
     """
-    folders = ("components/example_gen",) if component == "example_gen" else (f"components/{component}", *_SHARED)
+    shared = () if component == "example_gen" else _SHARED
     digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted((_ROOT / folder).rglob("*.py")):
+    for part in (f"components/{component}", *shared, *_BORROWED.get(component, ())):
+        place = _ROOT / part
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             digest.update(path.relative_to(_ROOT).as_posix().encode("utf-8"))
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

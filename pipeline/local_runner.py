@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -53,7 +53,10 @@ class NodeFailedError(RuntimeError):
 
 
 def run_pipeline(
-    pipeline: Pipeline, on_start: Callable[[str], None], on_end: Callable[[NodeResult], None]
+    pipeline: Pipeline,
+    on_start: Callable[[str], None],
+    on_end: Callable[[NodeResult], None],
+    never_cached: Collection[str] = (),
 ) -> dict[str, NodeResult]:
     """Runs a pipeline as TFX's LocalDagRunner does, and tells what happens.
 
@@ -61,6 +64,7 @@ def run_pipeline(
         pipeline: The pipeline.
         on_start: Called with the id of a node that begins.
         on_end: Called with the result of a node that ended well.
+        never_cached: Nodes that run every time, because their work shows outside of the artifacts.
 
     Returns:
         The results by node id.
@@ -79,6 +83,8 @@ def run_pipeline(
     for entry in ir.nodes:
         node = entry.pipeline_node
         name = node.node_info.id
+        if name in never_cached:
+            node.execution_options.caching_options.enable_cache = False
         on_start(name)
         started = time.monotonic()
         try:

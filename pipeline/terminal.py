@@ -8,26 +8,23 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
-
-from crossrec.components.progress import LOGGER
+from typing import NamedTuple, TextIO
 
 
-class _Lines(logging.Handler):
-    """Writes progress as indented lines."""
+class Terminal(NamedTuple):
+    """Streams to the terminal.
 
-    def __init__(self, stream: TextIO):
-        super().__init__()
-        self._stream = stream
+    Attributes:
+        out: Standard output.
+        error: Standard error.
+    """
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Writes one line."""
-        self._stream.write(f"      {record.getMessage()}\n")
-        self._stream.flush()
+    out: TextIO
+    error: TextIO
 
 
 @contextmanager
-def quiet_libraries(log_file: str, verbose: bool = False) -> Iterator[TextIO]:
+def quiet_libraries(log_file: str, verbose: bool = False) -> Iterator[Terminal]:
     """Sends everything that libraries print, from Python or from C++, to a file.
 
     Args:
@@ -35,41 +32,31 @@ def quiet_libraries(log_file: str, verbose: bool = False) -> Iterator[TextIO]:
         verbose: Leaves the libraries on the terminal instead.
 
     Yields:
-        A stream to the terminal.
+        Streams to the terminal.
     """
     if verbose:
-        with _progress_on(sys.stdout):
-            yield sys.stdout
+        yield Terminal(sys.stdout, sys.stderr)
         return
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
+    log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     sys.stdout.flush()
     sys.stderr.flush()
-    saved_out, saved_error = os.dup(1), os.dup(2)
-    terminal = os.fdopen(os.dup(saved_out), "w", encoding="utf-8")
-    log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    saved = os.dup(1), os.dup(2)
+    out, error = (os.fdopen(os.dup(descriptor), "w", encoding="utf-8") for descriptor in saved)
+    root = logging.getLogger()
+    level = root.level
     try:
         os.dup2(log, 1)
         os.dup2(log, 2)
-        logging.getLogger().setLevel(logging.INFO)
-        with _progress_on(terminal):
-            yield terminal
+        root.setLevel(logging.INFO)
+        yield Terminal(out, error)
     finally:
+        root.setLevel(level)
         sys.stdout.flush()
         sys.stderr.flush()
-        os.dup2(saved_out, 1)
-        os.dup2(saved_error, 2)
-        for descriptor in (saved_out, saved_error, log):
+        os.dup2(saved[0], 1)
+        os.dup2(saved[1], 2)
+        for descriptor in (*saved, log):
             os.close(descriptor)
-        terminal.close()
-
-
-@contextmanager
-def _progress_on(stream: TextIO) -> Iterator[None]:
-    handler = _Lines(stream)
-    LOGGER.addHandler(handler)
-    LOGGER.setLevel(logging.INFO)
-    LOGGER.propagate = False
-    try:
-        yield
-    finally:
-        LOGGER.removeHandler(handler)
+        out.close()
+        error.close()

@@ -8,6 +8,11 @@ from pydantic import Field, model_validator
 
 from crossrec.components.features.config import Frozen
 
+# Figures are named <list>/<metric>@<k> and ranking/<task>/<metric>.
+MEASURED_LISTS = ("end_to_end", "retrieval", "popularity")
+LIST_METRICS = ("recall", "ndcg", "hit_rate", "mrr")
+TASK_METRICS = ("auc", "log_loss", "calibration")
+
 
 class ThresholdConfig(Frozen):
     """A metric that must reach a value, or a lead over popularity, before anything is published.

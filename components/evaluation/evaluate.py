@@ -25,8 +25,10 @@ def list_metrics(lists: Mapping[str, Array], queries: Queries, config: Evaluatio
     """Metrics of each query, ``<list>/<metric>@<k>`` to ``[Q]``."""
     out = {}
     for source, rows in lists.items():
-        ks = [k for k in config.k if k <= rows.shape[1]]
-        out.update({f"{source}/{name}": values for name, values in ranking_metrics(rows, queries.relevant, ks).items()})
+        # A catalogue of fewer items than a cut-off gives shorter lists.
+        full = np.pad(rows, [(0, 0), (0, max(max(config.k) - rows.shape[1], 0))], constant_values=-1)
+        figures = ranking_metrics(full, queries.relevant, config.k)
+        out.update({f"{source}/{name}": values for name, values in figures.items()})
     return out
 
 
@@ -60,7 +62,7 @@ def evaluate_lists(
         for value in np.unique(queries.inputs[column]):
             rows = queries.inputs[column] == value
             if rows.sum() >= _SMALLEST_SLICE:
-                name = f"{column}={value.decode('utf-8')}"
+                name = f"{column}={value.decode('utf-8', 'replace')}"
                 slices[name] = {metric: float(np.mean(figures[rows])) for metric, figures in values.items()}
                 slices[name]["queries"] = int(rows.sum())
     return means, slices

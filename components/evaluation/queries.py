@@ -64,18 +64,20 @@ def read_queries(
     group_column = roles.user if config.group_by == "user" else roles.request
     needed.setdefault(group_column, "string")
     rows = concatenate(list(raw_batches(patterns["test"], needed, _BATCH)))
-    item_rows = _lookup(items, rows[roles.item])
+    known_items = {item.encode("utf-8"): row for row, item in enumerate(items)}
+    item_rows = _lookup(known_items, rows[roles.item])
     # The first row of a group is the moment of the query: later rows may know its answers.
     order = np.argsort(rows[roles.timestamp], kind="stable")
     _, first, group = np.unique(rows[group_column][order], return_index=True, return_inverse=True)
     groups = np.empty(len(order), np.int64)
     groups[order] = group
     users = rows[roles.user][order[first]]
-    positive = (rows[roles.label] > 0) & (item_rows >= 0)
+    # Rows without an id of their group belong to no query that was asked.
+    positive = (rows[roles.label] > 0) & (item_rows >= 0) & (rows[group_column] != b"")
     pairs = np.unique(np.stack([groups[positive], item_rows[positive]], 1), axis=0)
     excluded = np.empty((0, 2), np.int64)
     if config.new_items_only:
-        excluded = _earlier_pairs(patterns, roles, users, items)
+        excluded = _earlier_pairs(patterns, roles, users, known_items)
         width = np.int64(len(items))
         known = np.isin(pairs[:, 0] * width + pairs[:, 1], excluded[:, 0] * width + excluded[:, 1])
         pairs = pairs[~known]
@@ -95,14 +97,14 @@ def read_queries(
     )
 
 
-def _lookup(items: Array, ids: Array) -> Array:
+def _lookup(items: Mapping[bytes, int], ids: Array) -> Array:
     """Rows of item ids (bytes), -1 where unknown."""
-    names = np.array([item.encode("utf-8") for item in items], object)
-    rows = {name: row for row, name in enumerate(names)}
-    return np.fromiter((rows.get(item, -1) for item in ids), np.int64, len(ids))
+    return np.fromiter((items.get(item, -1) for item in ids), np.int64, len(ids))
 
 
-def _earlier_pairs(patterns: Mapping[str, str], roles: EvaluationRoles, users: Array, items: Array) -> Array:
+def _earlier_pairs(
+    patterns: Mapping[str, str], roles: EvaluationRoles, users: Array, items: Mapping[bytes, int]
+) -> Array:
     """(group, item row) of every positive before the test split; the groups are positions in ``users``."""
     by_user: dict[bytes, list[int]] = {}
     for group, user in enumerate(users):

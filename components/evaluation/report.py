@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from tfx.dsl.io import fileio
 
+from crossrec.components.errors import DataError
 from crossrec.components.evaluation.config import ThresholdConfig
 from crossrec.components.features.config import Frozen
 
@@ -41,26 +42,30 @@ class Report(Frozen):
 
     def write(self, directory: str) -> None:
         """Writes the report into a directory."""
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        (Path(directory) / FILE).write_text(self.model_dump_json(indent=1), encoding="utf-8")
+        fileio.makedirs(directory)
+        with fileio.open(f"{directory}/{FILE}", "w") as file:
+            file.write(self.model_dump_json(indent=1))
 
     @classmethod
     def read(cls, directory: str) -> Report:
         """Reads the report of a directory."""
-        return cls.model_validate_json((Path(directory) / FILE).read_text(encoding="utf-8"))
+        with fileio.open(f"{directory}/{FILE}", "r") as file:
+            return cls.model_validate_json(file.read())
 
 
 def judge(metrics: dict[str, float], thresholds: tuple[ThresholdConfig, ...]) -> tuple[Verdict, ...]:
     """Holds the figures against the thresholds; a figure that is missing or no number fails.
 
     Raises:
-        KeyError: A threshold names a metric that was not measured; the error lists those that were.
+        DataError: A threshold names a metric that was not measured; the error lists those that were.
     """
     verdicts = []
     for threshold in thresholds:
         if threshold.metric not in metrics:
-            raise KeyError(
-                f"evaluation.thresholds: {threshold.metric!r} was not measured. Measured: {', '.join(sorted(metrics))}"
+            raise DataError(
+                "evaluation.thresholds",
+                f"{threshold.metric!r} was not measured",
+                f"Choose one of {', '.join(sorted(metrics))}.",
             )
         value = metrics[threshold.metric]
         if threshold.minimum is not None:

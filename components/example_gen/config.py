@@ -100,6 +100,8 @@ class InteractionsTable(TableConfig):
         request: Column that rows of one request or impression list share.
         position: Column of the position in that list.
         labels: Columns of 0 and 1. Without labels every row is one positive interaction.
+        repeats: ``keep`` all rows, or of each user and item only the ``first`` positive one and what comes before
+            it: for lists of items that a user does not have yet.
     """
 
     user: str = Field(min_length=1)
@@ -107,6 +109,7 @@ class InteractionsTable(TableConfig):
     request: str | None = None
     position: str | None = None
     labels: tuple[str, ...] = ()
+    repeats: Literal["keep", "first"] = "keep"
 
     @model_validator(mode="after")
     def _one_role_per_column(self) -> InteractionsTable:

@@ -80,7 +80,9 @@ class InteractionsExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
         """
         config = DataConfig.model_validate(_decoded(exec_properties[CONFIG]))
         plan = interactions_plan(config.interactions, _columns(exec_properties))
-        finish = FinishInteractions(plan, config.split, config.history, config.history_label)
+        finish = FinishInteractions(
+            plan, config.split, config.history, config.history_label, config.interactions.repeats == "first"
+        )
         items = artifact_utils.get_single_instance(input_dict[ITEMS])
         item_files = [
             path

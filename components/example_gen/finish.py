@@ -28,24 +28,27 @@ class Tally:
         splits: Rows and time range of each split.
         keys: Number of distinct ids of the partitioning column.
         duplicates: The problem of duplicate ids, if they are refused.
+        repeats: Number of rows left out because they come after a positive of the same user and item.
     """
 
     splits: dict[str, SplitReport] = dataclasses.field(default_factory=dict)
     keys: int = 0
     duplicates: Problem | None = None
+    repeats: int = 0
 
     @classmethod
     def merge(cls, tallies: Iterable[Tally]) -> Tally:
         """Join what several partitions wrote; the order does not matter."""
         splits: dict[str, SplitReport] = {}
-        keys, duplicates = 0, None
+        keys, duplicates, repeats = 0, None, 0
         for tally in tallies:
             for name, split in tally.splits.items():
                 splits[name] = splits[name].merge(split) if name in splits else split
             keys += tally.keys
+            repeats += tally.repeats
             if tally.duplicates is not None:
                 duplicates = tally.duplicates if duplicates is None else duplicates.merge(tally.duplicates)
-        return cls(splits, keys, duplicates)
+        return cls(splits, keys, duplicates, repeats)
 
 
 class Finish(Protocol):
@@ -101,6 +104,7 @@ class FinishInteractions:
     split: TimeSplit
     history: History | None
     history_label: str | None
+    drop_repeats: bool = False
     splits: tuple[str, ...] = time_split.SPLITS
 
     def __call__(self, table: pa.Table, summary: Summary) -> tuple[dict[str, pa.Table], Tally]:
@@ -114,6 +118,13 @@ class FinishInteractions:
         table = table.drop([ORDER])
         if not self.plan.of_kind("label"):
             table = table.append_column(INTERACTION_LABEL, pa.array(np.ones(len(users), np.float32)))
+        repeats = 0
+        if self.drop_repeats:
+            positive = table.column(self.history_label or INTERACTION_LABEL).to_numpy() > 0
+            items, _ = _ranks(table.column(item))
+            kept = np.flatnonzero(~_after_positive(users, items, positive))
+            repeats = len(users) - len(kept)
+            table, users, seconds = table.take(pa.array(kept)).combine_chunks(), users[kept], seconds[kept]
         if self.history is not None:
             label = self.history_label or INTERACTION_LABEL
             positive = table.column(label).to_numpy() > 0
@@ -128,7 +139,18 @@ class FinishInteractions:
                 tables[name] = table.take(pa.array(rows))
                 times = seconds[rows]
                 reports[name] = SplitReport(rows=len(rows), first=int(times.min()), last=int(times.max()))
-        return tables, Tally(reports, distinct)
+        return tables, Tally(reports, distinct, repeats=repeats)
+
+
+def _after_positive(
+    users: npt.NDArray[Any], items: npt.NDArray[Any], positive: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Whether an earlier row of the same user and item is a positive; rows are in the order of time."""
+    _, pairs = np.unique(np.stack([users, items]), axis=1, return_inverse=True)
+    first = np.full(pairs.max(initial=-1) + 1, len(pairs))
+    np.minimum.at(first, pairs[positive], np.flatnonzero(positive))
+    after: npt.NDArray[np.bool_] = np.arange(len(pairs)) > first[pairs]
+    return after
 
 
 def _ranks(column: pa.ChunkedArray) -> tuple[npt.NDArray[Any], int]:

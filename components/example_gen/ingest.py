@@ -206,6 +206,10 @@ class _Write(beam.DoFn):
         yield tally
 
 
+REPEATS = "comes after a positive of the same user and item"
+"""What the report calls rows that `repeats: first` drops."""
+
+
 def _write_outcome(tally: Tally, summary: Summary, job: Ingestion) -> None:
     errors = judge_rows(summary, job.plan)
     if not errors and tally.duplicates is not None:
@@ -218,7 +222,7 @@ def _write_outcome(tally: Tally, summary: Summary, job: Ingestion) -> None:
     report = IngestReport(
         rows_read=summary.rows_read,
         rows_kept=sum(split.rows for split in tally.splits.values()),
-        dropped=summary.dropped,
+        dropped={**summary.dropped, **({REPEATS: tally.repeats} if tally.repeats else {})},
         users=tally.keys if interactions else None,
         items=summary.items if interactions else tally.keys,
         positives=summary.positives,

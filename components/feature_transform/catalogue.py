@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -76,15 +77,16 @@ def build_item_table(
     spec = preprocessing.raw_feature_spec(config.features, "item")
     unknown = tf.io.parse_example([tf.train.Example().SerializeToString()], spec)
     parts: dict[str, list[Array]] = {name: [] for name in config.features.item}
-    for batch in [*parsed_batches(pattern, spec), unknown]:
+    for batch in itertools.chain(parsed_batches(pattern, spec), [unknown]):
         for name, values in layer(batch).items():
             parts[name].append(values.numpy())
     features = {name: np.concatenate(values) for name, values in parts.items()}
     counts = np.array([frequencies.get(item, 0) for item in columns[config.item_column]], np.int64)
     for name, feature in config.features.item.items():
         if isinstance(feature, Categorical) and feature.column == config.item_column and not feature.hash_buckets:
-            # An item never seen in training would keep the random embedding it was born with.
-            rare = np.append(counts < config.item_id_min_count, False)
+            # An item never seen in training would keep the random embedding it was born with; the id of the
+            # unknown item is one that nothing in training has, so it shares that of the rare ones.
+            rare = np.append(counts < config.item_id_min_count, True)
             features[name][rare] = preprocessing.UNKNOWN_ID
     return ItemTable(
         ids=columns[config.item_column],

@@ -18,6 +18,7 @@ from tfx.dsl.io import fileio
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.tfxio.tf_example_record import TFExampleRecord
 
+from crossrec.components.errors import DataError
 from crossrec.components.feature_transform.config import FeatureTransformConfig
 from crossrec.components.features import preprocessing
 from crossrec.components.features.schema import ITEM_ROW, POSITION, TIMESTAMP, USER, label_key
@@ -30,7 +31,7 @@ class TransformPaths:
     """Where the transform writes.
 
     Attributes:
-        graphs: Directory of the transform graphs, ``query/`` and ``item/``, and the item vocabulary.
+        graphs: Directory of the transform graphs, ``query/`` and ``item/``, item vocabulary and item counts.
         examples: Output directory of each split's transformed interactions.
         temporary: Directory for what is not kept.
     """
@@ -46,8 +47,8 @@ class TransformPaths:
 
     @property
     def counts(self) -> str:
-        """Prefix of the files of item counts."""
-        return f"{self.temporary}/item_counts"
+        """The file of item counts, a JSON pair in each line."""
+        return f"{self.graphs}/item_counts.jsonl"
 
 
 def _interaction_spec(config: FeatureTransformConfig) -> dict[str, tf.io.VarLenFeature]:
@@ -116,7 +117,7 @@ def add_transform(
         | "CountBatch" >> beam.FlatMap(_count_items, config.interaction_item_column, config.positive_label)
         | "CountItems" >> beam.CombinePerKey(sum)
         | "CountsAsJson" >> beam.Map(json.dumps)
-        | "WriteCounts" >> beam.io.WriteToText(out.counts)
+        | "WriteCounts" >> beam.io.WriteToText(out.counts, shard_name_template="")
     )
     for split, reader in readers.items():
         transformed, _ = ((read[split], reader.TensorAdapterConfig()), query_graph) | (
@@ -131,11 +132,17 @@ def add_transform(
 
 
 def read_counts(out: TransformPaths) -> dict[str, int]:
-    """Positive interactions in training by item id, as the finished pipeline wrote them."""
-    counts = {}
-    for path in fileio.glob(f"{out.counts}*"):
-        with fileio.open(path, "r") as file:
-            counts.update(json.loads(line) for line in file.read().splitlines())
+    """Positive interactions in training by item id, as the finished pipeline wrote them.
+
+    Raises:
+        DataError: The training split has no positive interaction.
+    """
+    with fileio.open(out.counts, "r") as file:
+        counts = {item: int(count) for item, count in map(json.loads, file.read().splitlines())}
+    if not counts:
+        raise DataError(
+            "data.split", "the training split has no positive interaction", "Let the validation split begin later."
+        )
     return counts
 
 

@@ -6,6 +6,7 @@ Every feature is one operator with one input column and one output of static sha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Union
 
@@ -13,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Side = Literal["query", "item"]
 RawKind = Literal["string", "float", "int", "strings"]
+
+NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
+"""Names of features and crosses: they become names of files, of tensors and of variables."""
 
 TIME_PARTS: dict[str, int] = {
     "hour": 24,
@@ -27,7 +31,8 @@ TIME_PARTS: dict[str, int] = {
 class Frozen(BaseModel):
     """A configuration: immutable, and closed to keys that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Infinity is a bound like any other (``clip: [0, .inf]``), and must survive the way through JSON.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
 class _Feature(Frozen):
@@ -86,7 +91,7 @@ class Numeric(_Feature):
     """A number: imputed, clipped, ``sign(x) log(1 + |x|)``, normalised, in this order."""
 
     type: Literal["numeric"]
-    impute: Literal["mean", "median", "zero"] | float = "median"
+    impute: Literal["mean", "median", "zero"] | Annotated[float, Field(allow_inf_nan=False)] = "median"
     clip: tuple[float, float] | None = None
     log: bool = False
     normalise: Literal["z_score", "min_max", "none"] = "z_score"
@@ -202,6 +207,12 @@ class FeaturesConfig(Frozen):
         both = sorted(set(self.query) & set(self.item))
         if both:
             raise ValueError(f"names {both} stand on both sides. Rename one of each, and give it 'column'")
+        for name in self.names:
+            if not re.fullmatch(NAME, name):
+                raise ValueError(
+                    f"{self.side_of(name)}: {name!r} is no name for a feature. Use letters, digits and '_', a letter "
+                    f"first, and give it 'column: {name}'"
+                )
         for name, feature in self.item.items():
             if isinstance(feature, RecentItems):
                 raise ValueError(f"item.{name} is of type recent_items. Move it to the query side")

@@ -13,13 +13,14 @@ values do not cancel, and two crosses of the same ids differ by their salts.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from crossrec.components.features.config import FeaturesConfig, Frozen
+from crossrec.components.features.config import NAME, FeaturesConfig, Frozen
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -45,6 +46,8 @@ class CrossConfig(Frozen):
 
     @model_validator(mode="after")
     def _distinct(self) -> CrossConfig:
+        if not re.fullmatch(NAME, self.name):
+            raise ValueError(f"name {self.name!r} is no name for a cross. Use letters, digits and '_', a letter first")
         if len(set(self.inputs)) != len(self.inputs):
             raise ValueError(f"crosses a feature with itself: {list(self.inputs)}. Name each input once")
         return self
@@ -110,7 +113,7 @@ def cross_ids_numpy(ids: Sequence[np.ndarray[Any, Any]], name: str, buckets: int
                 mixed = mixed ^ (mixed >> np.uint64(shift))
                 mixed = mixed * np.uint64(factor) if factor is not None else mixed
             valid = valid[..., :, None] & (values != PADDING)[..., None, :]
-            state = mixed.reshape(*mixed.shape[:-2], -1)
+            state = mixed.reshape(*mixed.shape[:-2], mixed.shape[-2] * mixed.shape[-1])
             valid = np.broadcast_to(valid, mixed.shape).reshape(state.shape)
         out = 1 + ((state & np.uint64(2**63 - 1)) % np.uint64(buckets)).astype(np.int64)
     return np.where(valid, out, PADDING)

@@ -35,6 +35,7 @@ RAW_DTYPES: dict[RawKind, tf.DType] = {
 }
 PADDING = -1
 MISSING_ID, UNKNOWN_ID = 0, 1
+_NOISE = 1e-6
 
 
 def raw_feature_spec(features: FeaturesConfig, side: Side) -> dict[str, tf.io.VarLenFeature]:
@@ -92,9 +93,19 @@ def preprocessing_fn(
 
 
 def rows(raw: tf.SparseTensor, width: int, default: Any) -> tf.Tensor:
-    """Dense ``[B, width]``: the first values of each row, padded with ``default``."""
-    out = tf.RaggedTensor.from_sparse(raw).to_tensor(default, shape=[None, width])
-    return tf.ensure_shape(out, [None, width])
+    """Dense ``[B, width]``: the first values of each row, padded with ``default``.
+
+    Args:
+        raw: Sparse ``[B, K]``; the values of a row stand at its beginning.
+        width: Values to keep.
+        default: What fills the rest.
+    """
+    # A ragged tensor would do the same with five times the operations, assertions among them, in every request.
+    kept = raw.indices[:, 1] < width
+    first = tf.SparseTensor(
+        tf.boolean_mask(raw.indices, kept), tf.boolean_mask(raw.values, kept), tf.stack([raw.dense_shape[0], width])
+    )
+    return tf.ensure_shape(tf.sparse.to_dense(first, default, validate_indices=False), [None, width])
 
 
 def _with_values(raw: tf.SparseTensor, values: tf.Tensor) -> tf.SparseTensor:
@@ -132,7 +143,10 @@ def _numeric(raw: tf.SparseTensor, feature: Numeric, name: str) -> tf.Tensor:
     if feature.log:
         out = _log(out)
     if feature.normalise == "z_score":
-        out = tf.math.divide_no_nan(out - tft.mean(out), tf.sqrt(tft.var(out)))
+        mean, deviation = tft.mean(out), tf.sqrt(tft.var(out))
+        # The deviation of a constant comes out as rounding noise, by which the first other value would explode.
+        deviation = tf.where(deviation > _NOISE * tf.abs(mean), deviation, 0.0)
+        out = tf.math.divide_no_nan(out - mean, deviation)
     elif feature.normalise == "min_max":
         low, high = tft.min(out), tft.max(out)
         out = tf.math.divide_no_nan(out - low, high - low)
@@ -176,12 +190,14 @@ def tokenize(texts: tf.Tensor) -> tf.RaggedTensor:
     """Lower-case words and numbers of each text, Han characters one by one.
 
     Args:
-        texts: string ``[N]``; bytes that are no UTF-8 count as a separator.
+        texts: string ``[N]``; control characters and bytes that are no UTF-8 count as separators.
 
     Returns:
         Ragged string ``[N, tokens]``.
     """
-    clean = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace", replacement_char=0x20)
+    clean = tf.strings.unicode_transcode(
+        texts, "UTF-8", "UTF-8", errors="replace", replacement_char=0x20, replace_control_characters=True
+    )
     clean = tf.strings.lower(clean, encoding="utf-8")
     clean = tf.strings.regex_replace(clean, r"[^\pL\pM\pN]+", " ")
     clean = tf.strings.regex_replace(clean, r"(\p{Han})", r" \1 ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -71,13 +70,13 @@ class FeatureSchema(Frozen):
 
     def write(self, directory: str) -> None:
         """Writes the schema into a directory."""
-        with fileio.open(str(Path(directory) / FILE), "w") as file:
+        with fileio.open(f"{directory}/{FILE}", "w") as file:
             file.write(self.model_dump_json(indent=1))
 
     @classmethod
     def read(cls, directory: str) -> FeatureSchema:
         """Reads the schema of a directory."""
-        with fileio.open(str(Path(directory) / FILE), "r") as file:
+        with fileio.open(f"{directory}/{FILE}", "r") as file:
             return cls.model_validate_json(file.read())
 
 

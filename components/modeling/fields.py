@@ -1,82 +1,122 @@
-"""Features as fields: one vector of a common size per feature or cross."""
+"""Features as fields: one vector of a common size per feature or cross, looked up in one table.
+
+All id features and crosses share one table, each with rows of its own, so that a batch costs one gather
+and not one per feature (the fused embedding tables of TorchRec; Ivchenko et al. 2022).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from crossrec.components.features.schema import FeatureSchema
-from crossrec.components.modeling.inputs import Tensors, with_crosses
+from crossrec.components.modeling.inputs import Tensors
 
-
-class FieldEmbedding(tf_keras.layers.Layer):
-    """One feature to a vector: the mean of its ids' embeddings, or its numbers times a matrix.
-
-    Shapes: ids int64 ``[..., width]`` (-1 is padding) or dense float32 ``[..., width]`` to ``[..., dimension]``.
-    A row that is all padding gives zeros.
-    """
-
-    def __init__(self, cardinality: int, dimension: int, **kwargs: Any):
-        """Constructs the layer.
-
-        Args:
-            cardinality: Number of ids; 0 for a dense feature.
-            dimension: Size of the vector.
-            **kwargs: For Keras.
-        """
-        super().__init__(**kwargs)
-        self._cardinality, self._dimension = cardinality, dimension
-
-    def build(self, shape: tf.TensorShape) -> None:
-        """Makes the table or the matrix."""
-        rows = self._cardinality or int(shape[-1])
-        deviation = 0.01 if self._cardinality else 0.1
-        self.table = self.add_weight(
-            name="table",
-            shape=(rows, self._dimension),
-            initializer=tf_keras.initializers.RandomNormal(stddev=deviation),
-        )
-
-    def call(self, values: tf.Tensor) -> tf.Tensor:
-        """Maps ``[..., width]`` to ``[..., dimension]``."""
-        table = tf.cast(self.table, self.compute_dtype)
-        if not self._cardinality:
-            return tf.tensordot(tf.cast(values, self.compute_dtype), table, 1)
-        if values.shape[-1] == 1:
-            vectors = tf.gather(table, tf.maximum(values[..., 0], 0))
-            return vectors * tf.cast(values >= 0, vectors.dtype)
-        mask = tf.cast(values >= 0, table.dtype)
-        vectors = tf.gather(table, tf.maximum(values, 0))
-        total = tf.einsum("...kd,...k->...d", vectors, mask)
-        return total / tf.maximum(tf.reduce_sum(mask, -1, keepdims=True), 1.0)
+_ID_DEVIATION, _DENSE_DEVIATION = 0.05, 0.1
 
 
 class Fields(tf_keras.layers.Layer):
-    """Named features and crosses, each as one field.
+    """Named features and crosses as fields.
 
-    Takes ``{name: [..., width]}`` and gives a list of ``[..., dimension]``, in the order of the names.
+    Ids int64 ``[..., width]`` become the mean of their rows; -1 is padding, and all padding gives zeros. A
+    dense number float32 ``[..., 1]`` becomes itself times a vector. Beside its field each id or number has
+    ``linear`` weights, which begin as zeros and are summed over all features.
     """
 
-    def __init__(self, schema: FeatureSchema, names: Sequence[str], dimension: int, **kwargs: Any):
+    def __init__(self, schema: FeatureSchema, names: Sequence[str], dimension: int, linear: int = 0, **kwargs: Any):
         """Constructs the layer.
 
         Args:
             schema: Describes the features and crosses.
-            names: Which of them become fields.
-            dimension: Size of each vector.
+            names: Which of them may become fields.
+            dimension: Size of each field.
+            linear: Number of linear weights.
             **kwargs: For Keras.
         """
         super().__init__(**kwargs)
-        self._schema, self._names = schema, list(names)
-        crosses = {cross.name: cross.buckets + 1 for cross in schema.crosses}
-        features = {feature.name: feature.cardinality if feature.kind != "dense" else 0 for feature in schema.features}
-        sizes = features | crosses
-        self._embeddings = {name: FieldEmbedding(sizes[name], dimension, name=f"field_{name}") for name in self._names}
+        self._dimension, self._linear = dimension, linear
+        crosses = {cross.name: cross for cross in schema.crosses}
+        self._widths: dict[str, int] = {}
+        self._offsets: dict[str, int] = {}
+        self._dense: list[str] = []
+        self._rows = 0
+        for name in names:
+            if name in crosses:
+                self._widths[name], size = crosses[name].width, crosses[name].buckets + 1
+            else:
+                feature = schema.feature(name)
+                self._widths[name], size = feature.width, feature.cardinality
+                if feature.kind == "dense":
+                    self._dense.append(name)
+                    continue
+            self._offsets[name] = self._rows
+            self._rows += size
 
-    def call(self, features: Tensors) -> list[tf.Tensor]:
-        """Maps the features to a list of fields ``[..., dimension]``."""
-        values = with_crosses(self._schema, features, self._names)
-        return [self._embeddings[name](values[name]) for name in self._names]
+    def build(self, shape: Any) -> None:
+        """Makes the table and the vectors of the dense numbers."""
+        for name, rows, deviation in (
+            ("table", self._rows, _ID_DEVIATION),
+            ("vectors", len(self._dense), _DENSE_DEVIATION),
+        ):
+            if rows:
+                weight = self.add_weight(
+                    name=name,
+                    shape=(rows, self._dimension + self._linear),
+                    initializer=_Normal(deviation, self._dimension),
+                )
+                setattr(self, f"_{name}", weight)
+
+    def call(self, features: Tensors, names: Sequence[str]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Looks up some of the features.
+
+        Args:
+            features: ``{name: [..., width]}``, all with the same leading dimensions.
+            names: Which of them.
+
+        Returns:
+            Fields ``[..., len(names), dimension]``, id features before dense ones, and the sum of their
+            linear weights ``[..., linear]``.
+        """
+        parts = []
+        ids = [name for name in names if name in self._offsets]
+        dense = [name for name in names if name in self._dense]
+        if ids:
+            parts.append(self._look_up(features, ids))
+        if dense:
+            numbers = tf.concat([tf.cast(features[name], self.compute_dtype) for name in dense], -1)
+            chosen = tf.gather(tf.cast(self._vectors, self.compute_dtype), [self._dense.index(name) for name in dense])
+            parts.append(numbers[..., None] * chosen)
+        out = tf.concat(parts, -2)
+        return out[..., : self._dimension], tf.reduce_sum(out[..., self._dimension :], -2)
+
+    def _look_up(self, features: Tensors, names: Sequence[str]) -> tf.Tensor:
+        """Means of the ids' rows, ``[..., len(names), dimension + linear]``."""
+        widths = [self._widths[name] for name in names]
+        offsets = np.repeat([self._offsets[name] for name in names], widths)
+        ids = tf.concat([features[name] for name in names], -1)
+        mask = tf.cast(ids >= 0, self.compute_dtype)[..., None]
+        vectors = tf.gather(tf.cast(self._table, self.compute_dtype), tf.maximum(ids, 0) + offsets) * mask
+        if sum(widths) == len(names):
+            return vectors
+        # Sums the values of each feature; a matrix product takes less than a slice per feature. Vectors and
+        # counts go in one: oneDNN (TensorFlow 2.16) gives wrong sums where a batch of single columns, as the
+        # counts would be alone, meets one shared matrix on several threads.
+        owner = tf.constant(np.repeat(np.eye(len(names)), widths, axis=0), self.compute_dtype)
+        sums = tf.einsum("...wd,wf->...fd", tf.concat([vectors, mask], -1), owner)
+        return sums[..., :-1] / tf.maximum(sums[..., -1:], 1.0)
+
+
+class _Normal(tf_keras.initializers.Initializer):
+    """Normally distributed fields, and linear weights of zero."""
+
+    def __init__(self, deviation: float, dimension: int):
+        self._deviation, self._dimension = deviation, dimension
+
+    def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> tf.Tensor:
+        """Makes the weights of the given shape."""
+        fields = tf.random.normal([shape[0], self._dimension], stddev=self._deviation, dtype=dtype or tf.float32)
+        return tf.pad(fields, [[0, 0], [0, shape[1] - self._dimension]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, TypeVar
 
 import tensorflow as tf
@@ -42,4 +41,4 @@ def restore(directory: str, model: Any) -> None:
     Raises:
         AssertionError: A weight of the model is not in the checkpoint.
     """
-    model.load_weights(str(Path(directory) / "weights")).assert_existing_objects_matched().expect_partial()
+    model.load_weights(f"{directory}/weights").assert_existing_objects_matched().expect_partial()

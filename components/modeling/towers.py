@@ -7,12 +7,12 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from crossrec.components.features.config import Frozen
 from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.modeling.fields import Fields
-from crossrec.components.modeling.inputs import Tensors
+from crossrec.components.modeling.inputs import Tensors, with_crosses
 
 
 class TowerConfig(Frozen):
@@ -24,7 +24,7 @@ class TowerConfig(Frozen):
     """
 
     features: tuple[str, ...] = Field(min_length=1)
-    hidden_layers: tuple[int, ...] = (128,)
+    hidden_layers: tuple[PositiveInt, ...] = (128,)
 
 
 class Tower(tf_keras.Model):
@@ -40,6 +40,7 @@ class Tower(tf_keras.Model):
             **kwargs: For Keras.
         """
         super().__init__(**kwargs)
+        self._schema, self._names = schema, list(config.features)
         self._fields = Fields(schema, config.features, sizes.fields)
         self._normalise = sizes.normalise
         self._hidden = [tf_keras.layers.Dense(units, activation="relu") for units in config.hidden_layers]
@@ -48,7 +49,8 @@ class Tower(tf_keras.Model):
 
     def call(self, features: Tensors, training: bool | None = None) -> tf.Tensor:
         """Maps ``{name: [B, width]}`` to float32 ``[B, dimension]``."""
-        hidden = tf.concat(self._fields(features), -1)
+        fields, _ = self._fields(with_crosses(self._schema, features, self._names), self._names)
+        hidden = tf.reshape(fields, [-1, fields.shape[-2] * fields.shape[-1]])
         hidden = self._dropout(hidden, training=training)
         for layer in self._hidden:
             hidden = layer(hidden)

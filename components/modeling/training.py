@@ -42,6 +42,8 @@ class TrainingConfig(Frozen):
 class TrainableModel(tfrs.Model):
     """A TFRS model whose training step also scales the loss where a mixed-precision optimizer asks for it."""
 
+    # AutoGraph would convert every function below, for seconds, and there is no Python control flow to convert.
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def train_step(self, inputs: Any) -> dict[str, Any]:
         """One step of gradient descent on ``compute_loss``."""
         with tf.GradientTape() as tape:
@@ -153,9 +155,18 @@ def fit(
         progress(f"going on after epoch {len(end.history)} of an interrupted run")
     finished = len(end.history) - 1 - end.best_epoch >= config.patience > 0 or len(end.history) >= config.epochs
     end.set_model(model)
+    # Without this the optimizer makes its variables in the first step, and the step is traced twice.
+    model.optimizer.build(model.trainable_variables)
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        # The last, smaller batch of a pass may leave a device without rows, and a mean over none is no number.
+        dataset = dataset.filter(lambda batch: tf.shape(next(iter(batch.values())))[0] == config.batch_size)
     if not (end.history and finished):
         # The state is written before the backup: an epoch may be trained twice, never skipped.
         backup = tf_keras.callbacks.BackupAndRestore(str(Path(directory) / "backup"), delete_checkpoint=False)
+        for _ in end.history:
+            # Each iterator draws the orders of its shuffles, that of the files at the first element: so the epochs
+            # to come see the rows in the order in which they would have.
+            next(iter(dataset), None)
         model.fit(dataset, epochs=config.epochs, callbacks=[end, backup], verbose=0)
     end.restore_best()
     return end.history

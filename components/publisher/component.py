@@ -33,9 +33,11 @@ class PublisherSpec(component_spec.ComponentSpec):
 class Publisher(base_component.BaseComponent):
     """Publishes a blessed bundle as the next version of a model, and nothing that is not blessed.
 
+    A bundle that is the model's latest version already is not published again: run it as often as you like.
+
     The output ``published`` (``PushedModel``) carries the custom properties of TFX's Pusher: ``pushed`` is
-    1 or 0, and if it is 1, ``pushed_version`` and ``pushed_destination``. The file ``published.json`` at its
-    URI says the same.
+    1 or 0, and if it is 1, ``pushed_version`` and ``pushed_destination``; and ``already_published`` is 1 if
+    an earlier run had published it. The file ``published.json`` at its URI says the same.
     """
 
     SPEC_CLASS = PublisherSpec

@@ -11,10 +11,12 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
 from crossrec.components.blessing import blessing_message, is_blessed
+from crossrec.components.publisher.current import current_release
 from crossrec.serving.releases.publish import publish
 
 _BLESSINGS = ("blessing", "infra_blessing")
 RECORD_FILE = "published.json"
+ALREADY_PUBLISHED = "already_published"
 _log = logging.getLogger(__name__)
 
 
@@ -27,7 +29,7 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Publish the bundle if every blessing given says so.
+        """Publish the bundle if every blessing given says so, unless servers load it already.
 
         Args:
           input_dict: ``bundle``, ``blessing`` and perhaps ``infra_blessing``.
@@ -44,11 +46,18 @@ class Executor(base_executor.BaseExecutor):
             _log.warning("Publisher: %s is not published: %s", bundle.uri, "; ".join(refusals))
             _record(published, {"pushed": 0})
             return
-        version = publish(bundle.uri, exec_properties["serving_root"], exec_properties["model_name"])
+        place = (exec_properties["serving_root"], exec_properties["model_name"])
+        current = current_release(bundle.uri, *place)
+        version = current or publish(bundle.uri, *place)
         _log.info("Publisher: version %d of %s is at %s", version.version, bundle.uri, version.path)
         _record(
             published,
-            {"pushed": 1, "pushed_version": str(version.version), "pushed_destination": str(version.path)},
+            {
+                "pushed": 1,
+                "pushed_version": str(version.version),
+                "pushed_destination": str(version.path),
+                **({ALREADY_PUBLISHED: 1} if current else {}),
+            },
         )
 
 

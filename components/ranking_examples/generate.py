@@ -43,7 +43,7 @@ class Retrieval:
             scores, nearest = index.search(queries, tf.zeros([tf.shape(rows)[0], 0], tf.int64), from_top)
             return index.score(queries, rows), scores, nearest
 
-        self._step = tf.function(step, reduce_retracing=True)
+        self._step = tf.function(step, autograph=False, reduce_retracing=True)
 
     def search(self, batch: dict[str, Array], rows: Array) -> tuple[Array, Array, Array]:
         """Scores of the given rows, and scores and rows of the nearest items."""

@@ -50,7 +50,7 @@ class RankingConfig(Frozen):
     Attributes:
         features: Features of both sides.
         crosses: Explicit crosses, by name; all of the spec's if left out.
-        retrieval_score: Whether the retrieval model's score is a feature.
+        retrieval_score: Whether the retrieval model's score has its part in the probabilities, see fusion.py.
         position_bias: Whether the place in the list explains part of a label; served as place 1.
         embedding_dimension: Size of each field.
         l2: Factor of the squared length of looked-up vectors in the loss.
@@ -63,7 +63,7 @@ class RankingConfig(Frozen):
 
     features: tuple[str, ...] = Field(min_length=1)
     crosses: tuple[str, ...] | None = None
-    retrieval_score: bool = False
+    retrieval_score: bool = True
     position_bias: bool = True
     embedding_dimension: int = Field(default=16, ge=1, le=1024)
     l2: float = Field(default=0.0, ge=0)

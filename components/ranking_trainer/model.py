@@ -8,17 +8,16 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras
 
-from crossrec.components.features.item_table import ItemTable
+from crossrec.components.features.item_table import Array, ItemTable
 from crossrec.components.features.schema import (
     ITEM_ROW,
     POSITION,
-    RETRIEVAL_SCORE,
     WEIGHT,
     FeatureSchema,
     label_key,
 )
-from crossrec.components.modeling.fields import FieldEmbedding, Fields
-from crossrec.components.modeling.inputs import ItemFeatures, Tensors
+from crossrec.components.modeling.fields import Fields
+from crossrec.components.modeling.inputs import ItemFeatures, Tensors, with_crosses
 from crossrec.components.modeling.interactions.dcn_v2 import DCNV2
 from crossrec.components.modeling.towers import required_features
 from crossrec.components.modeling.training import TrainableModel
@@ -41,16 +40,18 @@ class RankingModel(TrainableModel):
         """
         super().__init__(**kwargs)
         self.tasks, self._l2 = config.tasks, config.l2
+        self._schema = schema
         crosses = tuple(c.name for c in schema.crosses) if config.crosses is None else config.crosses
         names = [*config.features, *crosses]
         needed = required_features(schema, names)
-        self._query_names = [name for name in needed if schema.feature(name).side == "query"]
-        self._items = ItemFeatures(table, [name for name in needed if schema.feature(name).side == "item"])
-        self._fields = Fields(schema, names, config.embedding_dimension, name="fields")
-        self._linear = Fields(schema, names, len(config.tasks), name="linear")
-        self._score_field = (
-            FieldEmbedding(0, config.embedding_dimension, name="retrieval_score") if config.retrieval_score else None
-        )
+        of_query = {f.name for f in schema.side("query")} | {c.name for c in schema.crosses if c.side == "query"}
+        self._query_inputs = [name for name in needed if name in of_query]
+        self._query_names = [name for name in names if name in of_query]
+        self._candidate_names = [name for name in names if name not in of_query]
+        self._items = ItemFeatures(table, [name for name in needed if name not in of_query])
+        self._fields = Fields(schema, names, config.embedding_dimension, len(config.tasks), name="fields")
+        # a, b and c of each task, see fusion.py; fitted after training.
+        self._fusion = tf.Variable([[1.0, 0.0, 0.0]] * len(config.tasks), trainable=False, name="fusion")
         self._dropout = tf_keras.layers.Dropout(config.dropout)
         self._interaction = DCNV2(config.interaction, name="interaction")
         self._heads = tf_keras.layers.Dense(len(config.tasks), dtype="float32", name="heads")
@@ -63,37 +64,26 @@ class RankingModel(TrainableModel):
             loss=tf_keras.losses.BinaryCrossentropy(from_logits=True, reduction=tf_keras.losses.Reduction.SUM)
         )
 
-    def logits(self, query: Tensors, rows: tf.Tensor, retrieval_scores: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Logits of candidates, the position's part left out.
-
-        Args:
-            query: Query features ``{name: [B, width]}``.
-            rows: Item rows ``[B, C]``; negative is an unknown item.
-            retrieval_scores: float32 ``[B, C]``.
-            training: Whether dropout is on.
-
-        Returns:
-            float32 ``[B, C, tasks]``.
-        """
-        return self._logits(query, rows, retrieval_scores, training)[0]
-
-    def _logits(
-        self, query: Tensors, rows: tf.Tensor, retrieval_scores: tf.Tensor, training: bool
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The logits, and the mean squared length of an example's fields."""
-        features = {name: query[name][:, None, :] for name in self._query_names} | self._items(rows)
-        fields = self._fields(features)
-        penalty = tf.add_n([tf.reduce_mean(tf.reduce_sum(tf.square(tf.cast(f, tf.float32)), -1)) for f in fields])
-        if self._score_field is not None:
-            fields.append(self._score_field(retrieval_scores[..., None]))
+    def _logits(self, query: Tensors, rows: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """Logits ``[B, C, tasks]`` without the position's part, and the mean squared length of an example's fields."""
+        of_query = {name: query[name][:, None, :] for name in self._query_inputs}
+        of_candidate = of_query | self._items(rows)
+        groups = [
+            self._fields(with_crosses(self._schema, features, names), names)
+            for features, names in ((of_query, self._query_names), (of_candidate, self._candidate_names))
+            if names
+        ]
+        penalty = tf.add_n([tf.reduce_mean(tf.reduce_sum(tf.square(tf.cast(f, tf.float32)), -1)) for f, _ in groups])
+        fields = [field for field, _ in groups]
         shape = tf.shape(rows)
         size = fields[0].shape[-1]
-        full = [tf.broadcast_to(field, [shape[0], shape[1], size]) for field in fields]
-        stacked = tf.reshape(tf.stack(full, 2), [-1, len(full), size])
+        full = [tf.broadcast_to(field, [shape[0], shape[1], field.shape[2], size]) for field in fields]
+        stacked = tf.concat(full, 2)
+        stacked = tf.reshape(stacked, [-1, stacked.shape[2], size])
         hidden = self._interaction(self._dropout(stacked, training=training), training=training)
         out = tf.reshape(self._heads(hidden), [shape[0], shape[1], len(self.tasks)])
-        for part in self._linear(features):
-            out += tf.cast(part, tf.float32)
+        for _, linear in groups:
+            out += tf.cast(linear, tf.float32)
         return out, penalty
 
     def position_logits(self, positions: tf.Tensor) -> tf.Tensor | float:
@@ -102,10 +92,39 @@ class RankingModel(TrainableModel):
             return 0.0
         return tf.cast(self._positions(tf.clip_by_value(positions, 0, _POSITIONS - 1)), tf.float32)
 
+    def logits(self, query: Tensors, rows: tf.Tensor, positions: tf.Tensor | None = None) -> tf.Tensor:
+        """The network's logits.
+
+        Args:
+            query: Query features ``{name: [B, width]}``.
+            rows: Item rows ``[B, C]``; negative is an unknown item.
+            positions: Places ``[B, C]``; the first if left out.
+
+        Returns:
+            float32 ``[B, C, tasks]``.
+        """
+        places = tf.ones_like(rows[:1, :1]) if positions is None else positions
+        return self._logits(query, rows, training=False)[0] + self.position_logits(places)
+
     def probabilities(self, query: Tensors, rows: tf.Tensor, retrieval_scores: tf.Tensor) -> tf.Tensor:
-        """Probabilities of each task, as if shown in the first place; shapes as for ``logits``."""
-        first = self.position_logits(tf.ones_like(rows[:1, :1]))
-        return tf.sigmoid(self.logits(query, rows, retrieval_scores) + first)
+        """Probabilities of each task, as if shown in the first place.
+
+        Args:
+            query: Query features ``{name: [B, width]}``.
+            rows: Item rows ``[B, C]``; negative is an unknown item.
+            retrieval_scores: float32 ``[B, C]``.
+
+        Returns:
+            float32 ``[B, C, tasks]``.
+        """
+        a, b, c = tf.unstack(self._fusion, axis=1)
+        # The score of an excluded item is minus infinity, which times zero would be no number.
+        scores = tf.maximum(retrieval_scores, tf.float32.min / 1e9)[..., None]
+        return tf.sigmoid(a * self.logits(query, rows) + b * scores + c)
+
+    def set_fusion(self, parameters: Array) -> None:
+        """Sets a, b, c of each task, float32 ``[tasks, 3]``."""
+        self._fusion.assign(parameters)
 
     def score(self, probabilities: tf.Tensor) -> tf.Tensor:
         """The weighted sum over tasks that orders items: ``[B, C, tasks]`` to ``[B, C]``."""
@@ -113,7 +132,7 @@ class RankingModel(TrainableModel):
 
     def compute_loss(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
         """Weighted mean of the tasks' cross-entropies."""
-        logits, penalty = self._logits(inputs, inputs[ITEM_ROW], inputs[RETRIEVAL_SCORE], training)
+        logits, penalty = self._logits(inputs, inputs[ITEM_ROW], training)
         logits = logits[:, 0]
         if self._positions is not None and POSITION in inputs:
             logits += self.position_logits(inputs[POSITION][:, 0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -9,10 +11,11 @@ import tf_keras
 from crossrec.components.errors import DataError
 from crossrec.components.evaluation.metrics import log_loss
 from crossrec.components.features.item_table import Array, ItemTable
-from crossrec.components.features.schema import ITEM_ROW, RETRIEVAL_SCORE, WEIGHT, FeatureSchema, label_key
+from crossrec.components.features.schema import ITEM_ROW, POSITION, RETRIEVAL_SCORE, WEIGHT, FeatureSchema, label_key
 from crossrec.components.modeling import inputs, runtime
 from crossrec.components.modeling.training import Monitor, fit
 from crossrec.components.ranking_trainer.config import RankingConfig
+from crossrec.components.ranking_trainer.fusion import fit_fusion
 from crossrec.components.ranking_trainer.model import RankingModel
 
 _EVALUATION_BATCH = 8192
@@ -20,16 +23,23 @@ _VALIDATION_ROWS = 500_000
 
 
 def predict(model: RankingModel, dataset: tf.data.Dataset) -> tuple[dict[str, Array], Array]:
-    """Probabilities of logged rows, as if each had been shown first.
+    """Probabilities of rows, as if each had been shown first.
 
     Returns:
         The rows' columns beside the features ``{name: [n]}``, and float32 ``[n, tasks]``.
     """
+    return _of_rows(lambda batch: model.probabilities(batch, batch[ITEM_ROW], batch[RETRIEVAL_SCORE]), dataset)
 
-    def probabilities_of(batch: inputs.Tensors) -> tf.Tensor:
-        return model.probabilities(batch, batch[ITEM_ROW], batch[RETRIEVAL_SCORE])[:, 0]
 
-    step = tf.function(probabilities_of, reduce_retracing=True)
+def _logits_of_rows(model: RankingModel, dataset: tf.data.Dataset) -> tuple[dict[str, Array], Array]:
+    """As ``predict``: the logits of rows at the places where they were shown."""
+    return _of_rows(lambda batch: model.logits(batch, batch[ITEM_ROW], batch.get(POSITION)), dataset)
+
+
+def _of_rows(
+    function: Callable[[inputs.Tensors], tf.Tensor], dataset: tf.data.Dataset
+) -> tuple[dict[str, Array], Array]:
+    step = tf.function(lambda batch: function(batch)[:, 0], autograph=False, reduce_retracing=True)
     columns: dict[str, list[Array]] = {}
     out = []
     for batch in dataset:
@@ -42,12 +52,27 @@ def predict(model: RankingModel, dataset: tf.data.Dataset) -> tuple[dict[str, Ar
 
 def weighted_log_loss(model: RankingModel, dataset: tf.data.Dataset) -> float:
     """The tasks' log losses, weighted as in training."""
-    columns, probabilities = predict(model, dataset)
-    total = sum(
-        task.weight * log_loss(columns[label_key(task.label_column)], probabilities[:, i], columns[WEIGHT])
-        for i, task in enumerate(model.tasks)
+    columns, logits = _logits_of_rows(model, dataset)
+    total = 0.0
+    for i, task in enumerate(model.tasks):
+        probabilities = 1.0 / (1.0 + np.exp(-logits[:, i]))
+        total += task.weight * log_loss(columns[label_key(task.label_column)], probabilities, columns[WEIGHT])
+    return total / sum(task.weight for task in model.tasks)
+
+
+def fuse(model: RankingModel, dataset: tf.data.Dataset) -> None:
+    """Joins the model's logits with the retrieval scores, fitted on a dataset that neither was trained on."""
+    columns, logits = _logits_of_rows(model, dataset)
+    model.set_fusion(
+        np.stack(
+            [
+                fit_fusion(
+                    logits[:, i], columns[RETRIEVAL_SCORE], columns[label_key(task.label_column)], columns[WEIGHT]
+                )
+                for i, task in enumerate(model.tasks)
+            ]
+        )
     )
-    return float(total / sum(task.weight for task in model.tasks))
 
 
 def check_labels(data: inputs.TrainingData, config: RankingConfig) -> None:
@@ -106,6 +131,8 @@ def train(
         config.training,
         checkpoints,
     )
+    if config.retrieval_score:
+        fuse(model, validation)
     return model, history
 
 

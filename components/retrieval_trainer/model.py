@@ -40,10 +40,13 @@ class RetrievalModel(TrainableModel):
         probabilities = sampling_probabilities(table.frequencies)
         self._probabilities = tf.Variable(probabilities, trainable=False, name="sampling_probabilities")
         self._logq = config.loss.logq_correction
-        self._task = tfrs.tasks.Retrieval(
-            loss=tf_keras.losses.CategoricalCrossentropy(from_logits=True, reduction=tf_keras.losses.Reduction.SUM),
-            temperature=config.loss.temperature,
-            remove_accidental_hits=config.loss.remove_accidental_hits,
+        # Traced by itself: the task relies on AutoGraph, which the training step leaves out.
+        self._task = tf.function(
+            tfrs.tasks.Retrieval(
+                loss=tf_keras.losses.CategoricalCrossentropy(from_logits=True, reduction=tf_keras.losses.Reduction.SUM),
+                temperature=config.loss.temperature,
+                remove_accidental_hits=config.loss.remove_accidental_hits,
+            )
         )
 
     def embed_queries(self, features: Tensors, training: bool = False) -> tf.Tensor:
@@ -70,9 +73,10 @@ class RetrievalModel(TrainableModel):
 
     def embed_catalogue(self) -> Array:
         """Embeddings of all items and of the unknown one, float32 ``[N + 1, dimension]``."""
-        embed = tf.function(self.embed_items, reduce_retracing=True)
+        embed = tf.function(self.embed_items, autograph=False, reduce_retracing=True)
         chunks = [np.arange(start, min(start + _ROWS, self._rows + 1)) for start in range(0, self._rows + 1, _ROWS)]
-        return np.concatenate([embed(tf.constant(chunk, tf.int64)).numpy() for chunk in chunks])
+        out: Array = np.concatenate([embed(tf.constant(chunk, tf.int64)).numpy() for chunk in chunks])
+        return out
 
 
 def sampling_probabilities(frequencies: Array) -> Array:
@@ -86,4 +90,5 @@ def sampling_probabilities(frequencies: Array) -> Array:
     Returns:
         float32 ``[N]``.
     """
-    return (np.maximum(frequencies, 0.5) / max(frequencies.sum(), 1)).astype(np.float32)
+    out: Array = (np.maximum(frequencies, 0.5) / max(frequencies.sum(), 1)).astype(np.float32)
+    return out

@@ -31,16 +31,20 @@ def positives(data: inputs.TrainingData, split: str, label: str, config: Retriev
 
 
 def recall(model: RetrievalModel, dataset: tf.data.Dataset, k: int = RECALL_AT) -> float:
-    """Share of rows whose item is among the ``k`` nearest of the whole catalogue."""
+    """Share of rows whose item is among the ``k`` nearest of the whole catalogue, ties as the index breaks them."""
     catalogue = tf.constant(model.embed_catalogue()[:-1])
+    columns = tf.range(tf.shape(catalogue, tf.int64)[0], dtype=tf.int64)
 
     def hits_of(batch: dict[str, tf.Tensor]) -> tf.Tensor:
         scores = tf.matmul(model.embed_queries(batch), catalogue, transpose_b=True)
-        own = tf.gather(scores, batch[ITEM_ROW][:, 0], batch_dims=1)
-        better = tf.reduce_sum(tf.cast(scores > own[:, None], tf.int32), 1)
+        rows = batch[ITEM_ROW]
+        own = tf.gather(scores, rows, batch_dims=1)
+        # A model whose scores are no numbers finds nothing, and one that scores all items the same finds k of them.
+        ahead = (scores > own) | ((scores == own) & (columns < rows)) | ~tf.math.is_finite(own)
+        better = tf.reduce_sum(tf.cast(ahead, tf.int32), 1)
         return tf.reduce_sum(tf.cast(better < k, tf.int32))
 
-    step = tf.function(hits_of, reduce_retracing=True)
+    step = tf.function(hits_of, autograph=False, reduce_retracing=True)
     hits = rows = 0
     for batch in dataset:
         hits += int(step(batch))

@@ -125,13 +125,13 @@ class Bundle(tf.Module):
         """The concrete functions to export, by signature name."""
         lists = tf.TensorSpec([None, None], tf.string)
         query = self.query_signature()
-        recommend = tf.function(self.recommend).get_concrete_function(
+        recommend = tf.function(self.recommend, autograph=False).get_concrete_function(
             {**query, names.EXCLUDE_ITEMS: _named(lists, names.EXCLUDE_ITEMS)}
         )
-        retrieve = tf.function(self.retrieve).get_concrete_function(
+        retrieve = tf.function(self.retrieve, autograph=False).get_concrete_function(
             {**query, names.EXCLUDE_ITEMS: _named(lists, names.EXCLUDE_ITEMS)}
         )
-        rank = tf.function(self.rank).get_concrete_function(
+        rank = tf.function(self.rank, autograph=False).get_concrete_function(
             {**query, names.CANDIDATE_ITEMS: _named(lists, names.CANDIDATE_ITEMS)}
         )
         return {

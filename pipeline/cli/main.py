@@ -8,28 +8,53 @@ from collections.abc import Sequence
 
 import crossrec
 from crossrec.pipeline.cli import demo, query, run, serve, simulate
+from crossrec.pipeline.cli.extras import missing_extra
 
 _DESCRIPTION = """\
 Feature crosses, retrieval and ranking for TFX pipelines and TensorFlow Serving.
 
-From nothing to recommendations:
-  crossrec simulate data               make a marketplace to try things on
-  crossrec run marketplace --data data run the whole pipeline; publishes a model below ./crossrec-run
-  crossrec serve                       serve what was published (leave it running)
-  crossrec query --user U1             ask it, in another terminal
+From nothing to recommendations, step by step:
+  crossrec simulate data                  make a marketplace to try things on
+  crossrec run marketplace --data data    run the whole pipeline; publish a model below ./crossrec-run
+  crossrec serve                          serve what was published (leave it running)
+  crossrec query --query 'red shoes'      ask it, in another terminal
+or all of it at once:
+  crossrec demo
+"""
+
+_EPILOG = """\
+`crossrec COMMAND --help` tells more about a command. query needs the light core
+only, and so does serve where TensorFlow Serving is installed; simulate, run,
+demo and the local server need pip install 'crossrec[pipeline]', in Python 3.10.
+Exit codes: 0 well, 1 failed, 2 wrong usage or input, 3 nothing published, since
+the model was not good enough.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; the process's exit code: 0 is well, 1 a failure, 2 wrong usage or input."""
+    """Runs the command.
+
+    Args:
+        arguments: Command-line arguments; the process's own where None.
+
+    Returns:
+        Exit code: 0 well, 1 failed, 2 wrong usage or input, 3 not blessed, 130 interrupted.
+    """
     parser = argparse.ArgumentParser(
-        prog="crossrec", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="crossrec",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"crossrec {crossrec.__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for module in (simulate, run, serve, query, demo):
         module.add_parser(commands)
     options = parser.parse_args(arguments)
+    missing = missing_extra(options.command)
+    if missing:
+        print(missing, file=sys.stderr)
+        return 2
     try:
         return int(options.run(options))
     except KeyboardInterrupt:

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_as_json(args.model, answer, args.k), ensure_ascii=False, allow_nan=False))
         return 0
-    print(_table(answer.items[: args.k]) if len(answer) else "No items: the model found none for this request.")
+    print(table(answer.items[: args.k]) if len(answer) else "No items: the model found none for this request.")
     print(f"\nmodel {args.model}, version {answer.model_version}, answered in {answer.latency_ms:.1f} ms")
     return 0
 
@@ -158,7 +158,15 @@ def _number(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _table(items: Sequence[Item]) -> str:
+def table(items: Sequence[Item]) -> str:
+    """Lay items out for a terminal.
+
+    Args:
+        items: At least one.
+
+    Returns:
+        A head, a rule and a line per item: place, id, the items' attributes, score.
+    """
     columns = list(items[0].attributes)
     rows = [["", "item", *columns, "score"]]
     for place, item in enumerate(items, start=1):

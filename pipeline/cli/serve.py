@@ -52,9 +52,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--root",
         type=Path,
-        default=Path("."),
+        default=Path("crossrec-run"),
         metavar="DIR",
-        help="root of the run, as given to `crossrec run`",
+        help="root of the run, as given to `crossrec run` (default: %(default)s)",
     )
     parser.add_argument("--model", metavar="NAME", help="model below DIR/serving; may be left out where there is one")
     parser.add_argument(

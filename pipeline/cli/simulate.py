@@ -25,6 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "simulate",
         help="make the data of a marketplace with planted feature crosses",
         description=_DESCRIPTION,
+        epilog="Example: crossrec simulate data --rows 20000",
     )
     parser.add_argument("out", metavar="OUT", help="folder to write; it must be new or empty, or see --overwrite")
     parser.add_argument("--rows", type=int, metavar="N", help="impressions to write (default: 100000)")

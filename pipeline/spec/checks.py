@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterable
 
-from crossrec.components.example_gen.config import RECENT_ITEMS
-from crossrec.components.features.config import Categorical, RecentItems, raw_columns
+from crossrec.components.evaluation.config import LIST_METRICS, MEASURED_LISTS, TASK_METRICS
+from crossrec.components.example_gen.config import INTERACTION_LABEL, RECENT_ITEMS
+from crossrec.components.features.config import NAME, Categorical, RecentItems, raw_columns
 from crossrec.components.features.crosses import check_crosses
 from crossrec.pipeline.spec.spec import Spec
+from crossrec.serving.contract import names as contract
+
+_COMPUTED = (RECENT_ITEMS, INTERACTION_LABEL)
+_INPUTS = (contract.EXCLUDE_ITEMS, contract.CANDIDATE_ITEMS, "self")
+_OUTPUTS = (contract.ITEM_IDS, contract.SCORES, contract.MODEL_VERSION)
 
 
 def check(spec: Spec) -> list[str]:
@@ -35,6 +43,13 @@ def _columns(spec: Spec) -> Iterable[str]:
         where = f"features.query.{name}"
         if feature.column in outcomes:
             yield f"{where}.column: {feature.column!r} is {outcomes[feature.column]}. Use another column"
+        elif feature.column in _COMPUTED and not isinstance(feature, RecentItems):
+            yield f"{where}.column: {feature.column!r} is computed, not read. Rename the file's column"
+        elif not re.fullmatch(NAME, feature.column) or feature.column in _INPUTS:
+            yield (
+                f"{where}.column: {feature.column!r} cannot name an input of the served model, as a query column does. "
+                f"Rename the column of the file: letters, digits and '_', a letter first, and not {', '.join(_INPUTS)}"
+            )
         if roles.get(feature.column, feature.raw_kind) != feature.raw_kind:
             yield (
                 f"{where}.type: {feature.type!r} cannot read column {feature.column!r}, which holds "
@@ -44,13 +59,17 @@ def _columns(spec: Spec) -> Iterable[str]:
             if feature.column != RECENT_ITEMS:
                 yield f"{where}.column: {feature.column!r} is computed as {RECENT_ITEMS!r}. Leave 'column' out"
             if spec.data.history is None:
-                yield f"{where}: recent items are not collected. Add 'data.history: {{max_length: {feature.max_length}}}'"
+                yield (
+                    f"{where}: recent items are not collected. Add 'data.history: {{max_length: {feature.max_length}}}'"
+                )
             elif feature.max_length > spec.data.history.max_length:
                 yield (
                     f"{where}.max_length: {feature.max_length} is more than data.history.max_length "
                     f"{spec.data.history.max_length}. Raise that one or lower this"
                 )
     for name, feature in spec.features.item.items():
+        if feature.column in _COMPUTED:
+            yield f"features.item.{name}.column: {feature.column!r} is computed, not read. Rename the file's column"
         if feature.column == spec.data.items.item and not (
             isinstance(feature, Categorical) and not feature.multi_valued
         ):
@@ -60,6 +79,9 @@ def _columns(spec: Spec) -> Iterable[str]:
 def _names(spec: Spec, field: str, names: Iterable[str], side: str | None) -> Iterable[str]:
     """Problems of features and crosses that a model names."""
     crosses = {cross.name: cross for cross in spec.crosses}
+    names = list(names)
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"{field}: {name!r} stands there twice. Name it once"
     for name in names:
         if name in crosses:
             inputs = [part for part in crosses[name].inputs if part in spec.features.names]
@@ -106,6 +128,15 @@ def _evaluation(spec: Spec) -> Iterable[str]:
             "Raise list_size or lower k"
         )
     texts = [column for column, kind in raw_columns(spec.features, "query").items() if kind == "string"]
+    measured = [
+        *(f"{source}/{name}@{k}" for source in MEASURED_LISTS for name in LIST_METRICS for k in spec.evaluation.k),
+        *(f"ranking/{task.name}/{name}" for task in spec.ranking.tasks for name in TASK_METRICS),
+    ]
+    for place, threshold in enumerate(spec.evaluation.thresholds):
+        if threshold.metric not in measured:
+            near = difflib.get_close_matches(threshold.metric, measured, 1)
+            mend = f"Did you mean {near[0]!r}?" if near else f"Measured: {', '.join(measured)}"
+            yield f"evaluation.thresholds.{place}.metric: {threshold.metric!r} is not measured. {mend}"
     for column in spec.evaluation.slices:
         if column not in texts:
             yield f"evaluation.slices: {column!r} is no text column of a query feature. Known: {', '.join(texts)}"
@@ -116,6 +147,8 @@ def _serving(spec: Spec) -> Iterable[str]:
     for column in spec.serving.display:
         if kinds.get(column, "string") not in ("string", "strings"):
             yield f"serving.display: {column!r} is a number to the features. Only text columns can be shown"
+        if column in (*_COMPUTED, *_OUTPUTS):
+            yield f"serving.display: {column!r} is what an output of the model is called. Rename the column of the file"
     if spec.serving.candidates < spec.serving.list_size:
         yield (
             f"serving.candidates: {spec.serving.candidates} is less than list_size {spec.serving.list_size}. "

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import types
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 _SHOWN = 60
+_UNIONS = (Union, types.UnionType)
+_MAPPING = "give keys and values"
+# What pydantic says in the words of Python, in the words of YAML.
+_KINDS = {
+    "dict_type": _MAPPING,
+    "mapping_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "tuple_type": "give a list, as in [a, b]",
+    "list_type": "give a list, as in [a, b]",
+}
 
 
 class SpecError(ValueError):
@@ -34,70 +46,96 @@ def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
 
     Args:
         error: What pydantic raised.
-        model: The model that was validated, to list the keys that it knows.
+        model: The model that was validated, to tell keys from pydantic's own marks and to list them.
     """
-    lines = []
+    found: dict[tuple[str, str], list[str]] = {}
     for problem in error.errors(include_url=False):
-        location = [part for part in problem["loc"] if not _is_tag(part, problem["loc"])]
-        field = ".".join(str(part) for part in location) or "(the whole spec)"
-        lines.append(f"{field}: {_explain(problem, location, model)}")
-    return lines
+        path, parent = _locate(model, problem["loc"])
+        value, message = _explain(problem, path, parent)
+        messages = found.setdefault((".".join(path) or "(the whole spec)", value), [])
+        # A value that may be of several types has one problem with each of them.
+        if message not in messages:
+            messages.append(message)
+    return [f"{field}: {value}{' or '.join(messages)}" for (field, value), messages in found.items()]
 
 
-def _is_tag(part: Any, location: tuple[Any, ...]) -> bool:
-    """Whether pydantic put the name of a union's branch into the location."""
-    place = location.index(part)
-    return isinstance(part, str) and place > 2 and location[0] == "features" and place == 3
+def _locate(model: type[BaseModel], location: Iterable[Any]) -> tuple[list[str], Any]:
+    """The keys of a location, without pydantic's marks for branches of unions; and what holds the last key."""
+    path: list[str] = []
+    current: Any = model
+    parent: Any = model
+    for part in location:
+        current = _single(current)
+        tagged = _branch(current, part)
+        if tagged is not None:
+            current = tagged
+            continue
+        inner = _step(current, part)
+        if inner is None and not _is_model(current):
+            continue
+        path.append(str(part))
+        parent, current = current, inner
+    return path, parent
 
 
-def _explain(problem: Mapping[str, Any], location: list[Any], model: type[BaseModel]) -> str:
-    value, kind, context = problem["input"], problem["type"], problem.get("ctx", {})
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _single(annotation: Any) -> Any:
+    """The annotation without ``Annotated`` and without None."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) in _UNIONS:
+        members = [member for member in get_args(annotation) if member is not type(None)]
+        if len(members) == 1:
+            return _single(members[0])
+    return annotation
+
+
+def _branch(annotation: Any, part: Any) -> Any:
+    """The model of a union that goes by the tag ``part``; None if there is none."""
+    if get_origin(annotation) in _UNIONS:
+        for member in get_args(annotation):
+            tag = getattr(member, "model_fields", {}).get("type")
+            if tag is not None and part in get_args(tag.annotation):
+                return member
+    return None
+
+
+def _step(annotation: Any, part: Any) -> Any:
+    """What stands at a key or place of a model, a mapping or a list; None if nothing can."""
+    if _is_model(annotation):
+        field = annotation.model_fields.get(part)
+        return field.annotation if field is not None else None
+    origin, members = get_origin(annotation), get_args(annotation)
+    if origin is tuple and isinstance(part, int):
+        return members[min(part, len(members) - 1)] if members[-1] is not Ellipsis else members[0]
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return members[1]
+    return None
+
+
+def _explain(problem: Mapping[str, Any], path: list[str], parent: Any) -> tuple[str, str]:
+    """The value where it is worth showing, and what is wrong with it."""
+    kind, context = problem["type"], problem.get("ctx", {})
     if kind == "extra_forbidden":
-        known = _known_keys(model, location[:-1])
-        near = difflib.get_close_matches(str(location[-1]), known, 1)
+        known = list(parent.model_fields) if _is_model(parent) else []
+        near = difflib.get_close_matches(path[-1], known, 1)
         guess = f"Did you mean {near[0]!r}? " if near else ""
-        return f"unknown key. {guess}Known here: {', '.join(known) or '(none)'}"
+        return "", f"unknown key. {guess}Known here: {', '.join(known) or '(none)'}"
     if kind == "missing":
-        return "missing. Add it"
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
-        if kind == "union_tag_not_found":
-            return "'type' is missing. Add one of " + context.get("expected_tags", _tags(location, model))
-        return f"type {context['tag']!r} is unknown. Known: {context['expected_tags']}"
+        return "", "missing. Add it"
+    if kind == "union_tag_not_found":
+        return "", "'type' is missing. Add one of: categorical, numeric, buckets, time_part, text, recent_items"
+    if kind == "union_tag_invalid":
+        return "", f"type {context['tag']!r} is unknown. Known: {context['expected_tags']}"
     if kind == "value_error":
-        return f"{context['error']}".removesuffix(".")
-    message = problem["msg"][0].lower() + problem["msg"][1:]
-    return f"{_short(value)}: {message}"
-
-
-def _tags(location: list[Any], model: type[BaseModel]) -> str:
-    del location, model
-    return "'categorical', 'numeric', 'buckets', 'time_part', 'text', 'recent_items'"
+        return "", f"{context['error']}".removesuffix(".")
+    message = _KINDS.get(kind, problem["msg"][0].lower() + problem["msg"][1:])
+    return f"{_short(problem['input'])}: ", message.replace("tuple", "list").replace("dictionary", "section")
 
 
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
-
-
-def _known_keys(model: type[BaseModel], location: list[Any]) -> list[str]:
-    """Keys of the model at a location; empty where the location is no model of its own."""
-    current: Any = model
-    for part in location:
-        current = _step(current, part)
-        if current is None:
-            return []
-    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
-
-
-def _step(model: Any, part: Any) -> Any:
-    if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
-        return _model_in(model.model_fields[part].annotation)
-    return model if isinstance(part, int) else None
-
-
-def _model_in(annotation: Any) -> Any:
-    """The one model inside an annotation such as ``tuple[Model, ...]`` or ``Model | None``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    models = [found for part in getattr(annotation, "__args__", ()) if (found := _model_in(part)) is not None]
-    return models[0] if len(models) == 1 else None

@@ -17,7 +17,7 @@ class ValidationConfig(Frozen):
     """Schemas that the user wrote, in place of inferred ones.
 
     Attributes:
-        interactions_schema: Directory of a ``schema.pbtxt``, relative to the data directory.
+        interactions_schema: File with a ``tensorflow.metadata.v0.Schema`` as text, relative to the data directory.
         items_schema: The same for the items.
     """
 

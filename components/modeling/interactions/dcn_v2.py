@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import tensorflow as tf
 import tf_keras
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from crossrec.components.features.config import Frozen
 
@@ -29,7 +29,7 @@ class DCNV2Config(Frozen):
     type: Literal["dcn_v2"] = "dcn_v2"
     cross_layers: int = Field(default=2, ge=1, le=16)
     low_rank: int | None = Field(default=None, ge=1)
-    deep_layers: tuple[int, ...] = (128, 64)
+    deep_layers: tuple[PositiveInt, ...] = (128, 64)
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 from tfx import types
@@ -8,8 +9,10 @@ from tfx.types.standard_artifacts import InfraBlessing, ModelBlessing, PushedMod
 from crossrec.components.artifacts import ServingBundle
 from crossrec.components.blessing import blessing_message, is_blessed, write_blessing
 from crossrec.components.publisher.component import Publisher
-from crossrec.components.publisher.executor import RECORD_FILE, Executor
+from crossrec.components.publisher.current import current_release
+from crossrec.components.publisher.executor import ALREADY_PUBLISHED, RECORD_FILE, Executor
 from crossrec.serving.releases.errors import ReleaseError
+from crossrec.serving.releases.publish import publish
 from crossrec.serving.releases.versions import list_versions
 from tests.unit.serving.releases.make_bundle import make_bundle
 
@@ -48,7 +51,60 @@ def test_blessed_bundle_becomes_a_version_with_the_properties_of_tfx(run, tmp_pa
         "pushed_version": "1",
         "pushed_destination": str(tmp_path / "root" / "shop" / "1"),
     }
-    assert run(True, infra_blessed=True).get_string_custom_property("pushed_version") == "2"
+    assert not published.has_custom_property(ALREADY_PUBLISHED)
+
+
+def test_the_latest_version_is_not_published_twice(run, tmp_path):
+    run(True)
+    again = run(True, infra_blessed=True)
+    assert again.get_string_custom_property("pushed_version") == "1"
+    assert again.get_string_custom_property("pushed_destination") == str(tmp_path / "root" / "shop" / "1")
+    assert again.get_int_custom_property(ALREADY_PUBLISHED) == 1
+    assert list_versions(tmp_path / "root" / "shop") == [1]
+
+
+def edit_weights(bundle, version):
+    (weights,) = (bundle / "variables").glob("variables.data-*")
+    weights.write_bytes(b"\x00" + weights.read_bytes()[1:])
+
+
+def edit_vocabulary(bundle, version):
+    (bundle / "assets" / "user_id").write_text("u1\nu2\n")
+
+
+def lose_the_version(bundle, version):
+    shutil.rmtree(version)
+
+
+def damage_the_version(bundle, version):
+    (version / "saved_model.pb").write_bytes(b"")
+
+
+def empty_the_version(bundle, version):
+    for path in version.rglob("*"):
+        if path.is_file():
+            path.unlink()
+
+
+def publish_another(bundle, version):
+    publish(make_bundle(bundle.parent / "other", marker=b"another graph"), version.parents[1], version.parent.name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [edit_weights, edit_vocabulary, lose_the_version, damage_the_version, empty_the_version, publish_another],
+)
+def test_anything_else_than_the_same_bundle_as_the_latest_version_is_published(run, tmp_path, change):
+    version = tmp_path / "root" / "shop" / "1"
+    run(True)
+    assert current_release(tmp_path / "bundle", tmp_path / "root", "shop").version == 1
+    change(tmp_path / "bundle", version)
+    assert current_release(tmp_path / "bundle", tmp_path / "root", "shop") is None
+    highest = max(list_versions(version.parent), default=1)
+    published = run(True)
+    assert published.get_string_custom_property("pushed_version") == str(highest + 1)
+    assert not published.has_custom_property(ALREADY_PUBLISHED)
+    assert current_release(tmp_path / "bundle", tmp_path / "root", "shop").version == highest + 1
 
 
 @pytest.mark.parametrize("verdicts", [(False,), (False, True), (True, False), (False, False)])

@@ -1,0 +1,15 @@
+"""What tests of several folders share."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def marketplace_run(tmp_path_factory):
+    """One run of the whole pipeline through the command line, see `tests.end_to_end.marketplace.Run`.
+
+    Minutes of work: tests may read it, and run the command again on its root, but must leave what the first
+    run made as it is.
+    """
+    from tests.end_to_end import marketplace
+
+    return marketplace.make(tmp_path_factory.mktemp("marketplace"))

@@ -1,0 +1,80 @@
+"""What the tests of a finished run share: its trained models, and a server of its release."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from crossrec.components.features.item_table import ItemTable
+from crossrec.components.features.preprocessing import RAW_DTYPES
+from crossrec.components.features.schema import FeatureSchema
+from crossrec.serving.local_server import LocalServer
+from tests.end_to_end.raw_rows import as_examples
+from tests.unit.serving.serve_here import Caller
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the trainers and the indexer left, as they themselves use it."""
+
+    schema: FeatureSchema
+    table: ItemTable
+    towers: Any
+    ranker: Any
+    index: Any
+    transform: Any
+
+    def features(self, rows):
+        """Query features of raw rows, by the transform graph."""
+        spec = {name: tf.io.VarLenFeature(RAW_DTYPES[kind]) for name, kind in self.schema.raw_query.items()}
+        transformed = self.transform(tf.io.parse_example(as_examples(rows, self.schema), spec))
+        return {feature.name: transformed[feature.name] for feature in self.schema.side("query")}
+
+    def item_rows(self, ids):
+        """Rows of items `[B]` or `[B, C]` in the catalogue, -1 for unknown ones."""
+        places = {item: row for row, item in enumerate(self.table.ids)}
+        return np.vectorize(lambda item: places.get(item, -1), otypes=[np.int64])(ids)
+
+    def rank(self, rows, candidates):
+        """Scores of candidates `[B, C]`, and the probability of each task, `[B, C]`, by name."""
+        features = self.features(rows)
+        item_rows = tf.constant(self.item_rows(candidates))
+        retrieval = self.index.score(self.towers.embed_queries(features), item_rows)
+        probabilities = self.ranker.probabilities(features, item_rows, retrieval)
+        named = {f"probability_{task.name}": probabilities[..., i].numpy() for i, task in enumerate(self.ranker.tasks)}
+        return {"scores": self.ranker.score(probabilities).numpy(), **named}
+
+
+@pytest.fixture(scope="session")
+def trained(marketplace_run):
+    from crossrec.components.candidate_indexer.index import ExactIndex, read_embeddings
+    from crossrec.components.modeling import saving
+    from crossrec.components.ranking_trainer import train as ranking
+    from crossrec.components.ranking_trainer.config import RankingConfig
+    from crossrec.components.retrieval_trainer import train as retrieval
+    from crossrec.components.retrieval_trainer.config import RetrievalConfig
+
+    uris = marketplace_run.uris
+    graphs, ranked = uris["FeatureTransform"]["transform_graphs"], uris["RankingTrainer"]["ranking_model"]
+    schema, table = FeatureSchema.read(graphs), ItemTable.read(uris["FeatureTransform"]["item_table"])
+    retrieved = uris["RetrievalTrainer"]["retrieval_model"]
+    towers = retrieval.build(schema, saving.read_config(retrieved, RetrievalConfig), table)
+    saving.restore(retrieved, towers)
+    ranker = ranking.build(schema, saving.read_config(ranked, RankingConfig), table)
+    saving.restore(ranked, ranker)
+    index = ExactIndex(read_embeddings(uris["CandidateIndexer"]["candidate_index"]))
+    transform = tft.TFTransformOutput(f"{graphs}/query").transform_features_layer()
+    return Trained(schema, table, towers, ranker, index, transform)
+
+
+@pytest.fixture(scope="session")
+def served(marketplace_run, tmp_path_factory):
+    """Raw gRPC calls to a server that serves the first release only, in a process of its own."""
+    model = tmp_path_factory.mktemp("served") / "recommender"
+    model.mkdir()
+    (model / "1").symlink_to(marketplace_run.version)
+    with LocalServer(model, "recommender") as server:
+        yield Caller(server.target, "recommender")

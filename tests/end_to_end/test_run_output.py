@@ -1,0 +1,139 @@
+"""What a run shows and what it leaves."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from crossrec.components.evaluation.report import Report
+from tests.end_to_end.lineage import Lineage
+from tests.end_to_end.marketplace import lines_of, read_interactions, spec_content
+
+NODES = [
+    "ItemsExampleGen",
+    "InteractionsExampleGen",
+    "ItemsStatisticsGen",
+    "InteractionsStatisticsGen",
+    "ItemsSchemaGen",
+    "InteractionsSchemaGen",
+    "ItemsExampleValidator",
+    "InteractionsExampleValidator",
+    "FeatureTransform",
+    "RetrievalTrainer",
+    "CandidateIndexer",
+    "RankingExamples",
+    "RankingTrainer",
+    "ServingBundle",
+    "Evaluation",
+    "Publisher",
+]
+
+
+@pytest.fixture(scope="module")
+def lineage(marketplace_run):
+    return Lineage.read(marketplace_run.root)
+
+
+def test_every_node_says_what_it_does_and_how_long_it_took(marketplace_run):
+    told = re.findall(
+        r"^\[ ?(\d+)/(\d+)\] (\w+): \S.*(?:(?:\n {6}.*)*\n {4})?  (\d+\.\d) s$", marketplace_run.stdout, re.M
+    )
+    assert [(int(number), int(count), node) for number, count, node, _ in told] == [
+        (place, len(NODES), node) for place, node in enumerate(NODES, 1)
+    ]
+
+
+def test_trainings_show_each_epoch(marketplace_run):
+    assert len(lines_of(marketplace_run.stdout, "epoch")) == 3
+    assert all(
+        re.search(r"epoch \d/\d: loss \d+\.\d+, validation .* \d", line)
+        for line in lines_of(marketplace_run.stdout, "epoch")
+    )
+
+
+def test_the_libraries_are_silent_and_their_log_is_kept(marketplace_run):
+    assert marketplace_run.stderr == ""
+    noise = re.compile(r"WARNING|INFO|ERROR|Traceback|tensorflow|absl|apache_beam|keras|cuda|deprecat", re.I)
+    assert [line for line in marketplace_run.stdout.splitlines() if noise.search(line)] == []
+    (log,) = re.findall(r"Logs of the libraries: (\S+)$", marketplace_run.stdout, re.M)
+    assert "INFO" in Path(log).read_text(encoding="utf-8")
+
+
+def test_the_story_says_what_was_read(marketplace_run):
+    frame = read_interactions(marketplace_run.data)
+    (line,) = lines_of(marketplace_run.stdout, "Data ")
+    assert f"{len(frame):,} interactions read, {len(frame):,} kept" in line
+    assert f"{frame.user_id.nunique():,} users" in line
+    rows = re.findall(r"^ +(train|validation|test) +([\d,]+) rows  (\S+) to (\S+)$", marketplace_run.stdout, re.M)
+    assert [name for name, *_ in rows] == ["train", "validation", "test"]
+    assert sum(int(count.replace(",", "")) for _, count, *_ in rows) == len(frame)
+    days = [day for _, _, *span in rows for day in span]
+    assert days == sorted(days)
+
+
+def test_the_story_names_the_crosses_of_the_spec(marketplace_run):
+    for cross in spec_content()["crosses"]:
+        (line,) = lines_of(marketplace_run.stdout, "_x_".join(cross["inputs"]) + " ")
+        buckets, combinations = (int(cell.replace(",", "")) for cell in line.split()[1:3])
+        assert 0 < combinations < buckets
+
+
+def test_the_story_gives_the_report_s_figures(marketplace_run):
+    report = Report.read(marketplace_run.uris["Evaluation"]["report"])
+    (header,) = lines_of(marketplace_run.stdout, "Quality")
+    assert f"{report.counts['queries']:,} queries" in header
+    assert header.split()[-3:] == ["served", "retrieval", "popularity"]
+    for name in ("recall@10", "ndcg@10", "recall@20", "ndcg@20"):
+        (line,) = lines_of(marketplace_run.stdout, f"{name} ")
+        shown = [report.metrics[f"{source}/{name}"] for source in ("end_to_end", "retrieval", "popularity")]
+        assert line.split()[1:] == [f"{value:.4f}" for value in shown]
+    (line,) = lines_of(marketplace_run.stdout, "ranking by click")
+    assert f"AUC {report.metrics['ranking/click/auc']:.4f}" in line
+    assert f"log loss {report.metrics['ranking/click/log_loss']:.4f}" in line
+    (line,) = lines_of(marketplace_run.stdout, "all figures")
+    assert line.split()[-1].startswith(marketplace_run.uris["Evaluation"]["report"])
+
+
+def test_the_story_ends_with_the_release_and_the_time(marketplace_run):
+    assert lines_of(marketplace_run.stdout, "Release") == [f"Release   version 1 in {marketplace_run.version}"]
+    assert re.fullmatch(r"Done in \d+ s\. .*", marketplace_run.stdout.splitlines()[-1])
+
+
+def test_every_node_has_one_complete_execution_with_outputs(lineage):
+    first = [lineage.of(node)[0] for node in NODES]
+    assert [node.state for node in first] == ["COMPLETE"] * len(NODES)
+    assert all(node.outputs for node in first)
+    assert [node.id for node in first] == sorted(node.id for node in first)
+
+
+def test_the_release_descends_from_everything_that_went_into_it(lineage):
+    published = lineage.of("Publisher")[0].outputs["published"]
+    ancestors = lineage.ancestors(published.id)
+    for node, key in (
+        ("InteractionsExampleGen", "examples"),
+        ("ItemsExampleGen", "examples"),
+        ("FeatureTransform", "transform_graphs"),
+        ("FeatureTransform", "item_table"),
+        ("RetrievalTrainer", "retrieval_model"),
+        ("CandidateIndexer", "candidate_index"),
+        ("RankingTrainer", "ranking_model"),
+        ("ServingBundle", "bundle"),
+        ("Evaluation", "blessing"),
+    ):
+        assert lineage.of(node)[0].outputs[key].id in ancestors, (node, key)
+
+
+def test_blessing_and_release_carry_the_properties_of_tfx(lineage, marketplace_run):
+    blessing = lineage.of("Evaluation")[0].outputs["blessing"]
+    assert blessing.type == "ModelBlessing"
+    assert blessing.custom_properties["blessed"].int_value == 1
+    published = lineage.of("Publisher")[0].outputs["published"]
+    assert published.type == "PushedModel"
+    assert published.custom_properties["pushed"].int_value == 1
+    assert published.custom_properties["pushed_version"].string_value == "1"
+    assert published.custom_properties["pushed_destination"].string_value == str(marketplace_run.version)
+
+
+def test_checkpoints_of_finished_trainings_are_gone(marketplace_run):
+    checkpoints = marketplace_run.root / "checkpoints"
+    assert not checkpoints.exists() or not list(checkpoints.iterdir())

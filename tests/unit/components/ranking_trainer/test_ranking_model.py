@@ -1,0 +1,253 @@
+"""The ranking model by its public behaviour, on one device and on two."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from crossrec.components.errors import DataError
+from crossrec.components.features.schema import ITEM_ROW, WEIGHT, label_key
+from crossrec.components.modeling import inputs, saving
+from crossrec.components.ranking_trainer.config import RankingConfig
+from crossrec.components.ranking_trainer.fusion import fit_fusion
+from crossrec.components.ranking_trainer.train import build, check_labels
+from tests.unit.components.records import write_records
+from tests.unit.components.small_models import ITEMS, make_examples, make_query, make_schema, make_table, randomise
+
+SCHEMA = make_schema()
+EVERYTHING = ["user", "likes", "limit", "age", "recent_items", "item_id", "tags", "price"]
+
+
+def make_model(seed=0, table=None, **values):
+    config = RankingConfig.model_validate(
+        {
+            "features": EVERYTHING,
+            "tasks": [{"name": "click", "label": "clicked"}, {"name": "buy", "label": "bought", "weight": 2.0}],
+            "embedding_dimension": 4,
+            "interaction": {"deep_layers": [6]},
+            **values,
+        }
+    )
+    model = build(SCHEMA, config, table or make_table())
+    randomise(model, seed)
+    return model, config
+
+
+def probabilities(model, query, rows, scores=None):
+    rows = tf.constant(rows, tf.int64)
+    scores = tf.zeros(rows.shape) if scores is None else tf.constant(scores, tf.float32)
+    return model.probabilities(query, rows, scores).numpy()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"crosses": []},
+        {"crosses": ["user_x_likes"]},
+        {"features": ["item_id"], "crosses": []},
+        {"features": ["item_id"]},
+        {"features": ["user", "limit"], "crosses": []},
+        {"features": ["limit"], "crosses": []},
+        {"position_bias": False},
+        {"interaction": {"deep_layers": [], "low_rank": 3}},
+    ],
+)
+def test_a_candidate_is_scored_the_same_alone_and_among_others(values):
+    model, config = make_model(**values)
+    query, rows = make_query(5), np.random.default_rng(0).integers(-1, ITEMS, (5, 7))
+    whole = probabilities(model, query, rows)
+    assert whole.shape == (5, 7, 2) and ((whole >= 0) & (whole <= 1)).all()
+    for b, c in ((0, 0), (4, 6), (2, 3)):
+        one = probabilities(model, {name: v[b : b + 1] for name, v in query.items()}, rows[b : b + 1, c : c + 1])
+        np.testing.assert_allclose(one[0, 0], whole[b, c], rtol=1e-4)
+    if "item_id" in config.features:
+        assert np.ptp(whole, axis=1).max() > 1e-3
+
+
+def test_an_unknown_item_is_the_last_row_of_the_table():
+    model, _ = make_model()
+    query = make_query(3)
+    np.testing.assert_array_equal(
+        probabilities(model, query, [[-1], [-5], [-1]]), probabilities(model, query, [[ITEMS]] * 3)
+    )
+
+
+def test_empty_batches_and_empty_candidate_lists():
+    model, _ = make_model()
+    assert probabilities(model, make_query(3), np.zeros((3, 0))).shape == (3, 0, 2)
+    none = {name: values[:0] for name, values in make_query(3).items()}
+    assert probabilities(model, none, np.zeros((0, 4))).shape == (0, 4, 2)
+
+
+def test_the_score_is_the_weighted_sum_of_the_tasks():
+    tasks = [
+        {"name": "click", "label": "clicked", "score_weight": 0.5},
+        {"name": "buy", "label": "bought", "score_weight": 3},
+    ]
+    model, _ = make_model(tasks=tasks)
+    found = model.score(tf.constant([[[0.2, 0.1], [1.0, 0.0]]])).numpy()
+    np.testing.assert_allclose(found, [[0.4, 0.5]], rtol=1e-6)
+
+
+def test_position_moves_the_loss_and_not_the_order_of_what_is_served():
+    model, _ = make_model()
+    query, rows = make_query(4), np.tile(np.arange(ITEMS), (4, 1))
+    logits = model.logits(query, tf.constant(rows)).numpy()
+    later = model.logits(query, tf.constant(rows), tf.fill(rows.shape, tf.constant(5, tf.int64))).numpy()
+    np.testing.assert_allclose(later - logits, np.broadcast_to((later - logits)[:1, :1], logits.shape), atol=1e-4)
+    np.testing.assert_allclose(probabilities(model, query, rows), 1 / (1 + np.exp(-logits)), rtol=1e-4)
+
+
+def test_the_loss_is_the_weighted_mean_of_the_tasks():
+    model, config = make_model()
+    examples = make_examples(30)
+    rows = examples[ITEM_ROW]
+    logits = model.logits(examples, rows, examples["@position"]).numpy()[:, 0].astype(np.float64)
+    weights = examples[WEIGHT].numpy()[:, 0]
+    expected = 0.0
+    for place, task in enumerate(config.tasks):
+        labels = examples[label_key(task.label_column)].numpy()[:, 0]
+        entropy = np.log1p(np.exp(-logits[:, place])) + (1 - labels) * logits[:, place]
+        expected += task.weight * (weights * entropy).sum() / 30
+    assert float(model.compute_loss(examples)) == pytest.approx(expected, rel=1e-4)
+    with_penalty, _ = make_model(l2=0.1)
+    assert float(with_penalty.compute_loss(examples)) > expected
+
+
+def test_training_lowers_the_loss():
+    model, _ = make_model()
+    model.compile(optimizer=tf_keras.optimizers.Adam(0.05))
+    examples = make_examples(64)
+    before = float(model.compute_loss(examples))
+    model.fit(tf.data.Dataset.from_tensors(examples), epochs=8, verbose=0)
+    assert float(model.compute_loss(examples)) < 0.8 * before
+
+
+def test_a_model_comes_back_from_its_files_its_fusion_included(tmp_path):
+    model, config = make_model(seed=3)
+    model.set_fusion(np.array([[0.5, 2.0, -1.0], [1.5, 0.0, 0.25]], np.float32))
+    saving.save(str(tmp_path), model, config, [])
+    other = build(SCHEMA, saving.read_config(str(tmp_path), RankingConfig), make_table(seed=7))
+    saving.restore(str(tmp_path), other)
+    query, rows = make_query(4), np.random.default_rng(2).integers(-1, ITEMS, (4, 3))
+    scores = np.random.default_rng(3).normal(size=(4, 3))
+    np.testing.assert_array_equal(probabilities(other, query, rows, scores), probabilities(model, query, rows, scores))
+    assert not np.allclose(probabilities(model, query, rows, scores), probabilities(model, query, rows))
+
+
+def test_an_excluded_candidate_does_not_spoil_the_others():
+    model, _ = make_model()
+    model.set_fusion(np.array([[1.0, 0.5, 0.0]] * 2, np.float32))
+    query, rows = make_query(1), [[3, -1, 4]]
+    spoiled = probabilities(model, query, rows, [[0.5, -np.inf, 0.25]])
+    assert np.isfinite(spoiled).all()
+    np.testing.assert_array_equal(spoiled[:, [0, 2]], probabilities(model, query, rows, [[0.5, 0.0, 0.25]])[:, [0, 2]])
+
+
+def log_loss(parameters, logits, scores, labels, weights):
+    x = parameters[0] * logits + parameters[1] * scores + parameters[2]
+    return (weights * (np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0) - labels * x)).sum() / weights.sum()
+
+
+def fusion_data(a, b, c, rows=20_000):
+    rng = np.random.default_rng(1)
+    logits, scores = rng.normal(size=rows) * 2, rng.normal(size=rows) * 0.1
+    labels = (rng.random(rows) < 1 / (1 + np.exp(-(a * logits + b * scores + c)))).astype(np.float32)
+    return logits, scores, labels, rng.choice([0.5, 1.0], rows)
+
+
+def test_fusion_finds_the_parameters_that_made_the_labels_and_no_neighbour_is_better():
+    data = fusion_data(0.7, 6.0, -0.5)
+    found = fit_fusion(*data)
+    np.testing.assert_allclose(found, [0.7, 6.0, -0.5], atol=0.3)
+    best = log_loss(found.astype(np.float64), *data)
+    for step in np.concatenate([np.eye(3), -np.eye(3)]) * 0.05:
+        assert log_loss(found + step, *data) > best
+
+
+def test_fusion_leaves_the_model_alone_where_it_knows_nothing():
+    logits, scores, labels, weights = fusion_data(0.7, 6.0, -0.5, 500)
+    identity = [1.0, 0.0, 0.0]
+    assert fit_fusion(logits, scores, np.ones(500), weights).tolist() == identity
+    assert fit_fusion(-logits, scores, (logits > 0).astype(np.float32), weights).tolist() == identity
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, -3.0])
+def test_fusion_bears_scores_that_are_all_the_same(value):
+    logits, _, labels, weights = fusion_data(0.7, 0.0, -0.5)
+    a, b, c = fit_fusion(logits, np.full_like(logits, value), labels, weights).astype(np.float64)
+    assert a == pytest.approx(0.7, abs=0.1) and b * value + c == pytest.approx(-0.5, abs=0.1)
+
+
+def test_fusion_bears_labels_that_are_perfectly_told_apart():
+    logits = np.linspace(-1, 1, 100)
+    found = fit_fusion(logits, np.zeros(100), (logits > 0).astype(np.float32), np.ones(100))
+    assert np.isfinite(found).all() and found[0] > 0
+
+
+def test_a_task_whose_labels_are_all_equal_is_refused_with_field_value_and_mend(tmp_path):
+    rows = [{label_key("clicked"): [float(n % 2)], label_key("bought"): [0.0]} for n in range(10)]
+    spec = {name: tf.io.FixedLenFeature([1], tf.float32) for name in rows[0]}
+    data = inputs.TrainingData({"train": write_records(tmp_path, rows)}, spec)
+    _, config = make_model()
+    with pytest.raises(DataError, match=r"ranking\.tasks\.buy: label 'bought' is 0\.0 in every training row. Choose"):
+        check_labels(data, config)
+    check_labels(data, config.model_copy(update={"tasks": config.tasks[:1]}))
+
+
+@pytest.mark.parametrize(
+    ("tasks", "complaint"),
+    [
+        ([], "at least 1"),
+        ([{"name": "a"}, {"name": "a", "label": "b"}], "two tasks have one name"),
+        ([{"name": "a", "score_weight": 0}], "Give one a weight"),
+        ([{"name": "a b"}], "pattern"),
+    ],
+)
+def test_impossible_tasks_are_refused(tasks, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        RankingConfig(features=["user"], tasks=tasks)
+
+
+TWO_DEVICES = """
+import json, numpy as np, tempfile
+import crossrec, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import tf_keras
+from tests.unit.components.ranking_trainer.test_ranking_model import SCHEMA, make_examples, make_model, make_table
+from crossrec.components.modeling.training import Monitor, TrainingConfig, fit
+from crossrec.components.ranking_trainer.train import build
+
+_, config = make_model()
+many = make_examples(40)
+once = {name: values[:32] for name, values in many.items()}
+out = []
+# On two devices the second batch of 8 rows would leave one device without rows: it is left out.
+strategies = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+for strategy, rows in zip(strategies, (once, many)):
+    with strategy.scope():
+        tf_keras.utils.set_random_seed(1)
+        model = build(SCHEMA, config, make_table())
+        model.compile(optimizer=tf_keras.optimizers.SGD(0.5))
+    data = tf.data.Dataset.from_tensor_slices(rows).batch(32)
+    fit(model, data, Monitor("m", True, lambda: 1.0), TrainingConfig(epochs=1, batch_size=32), tempfile.mkdtemp())
+    out.append([float(np.abs(w.numpy()).sum()) for w in model.trainable_weights])
+    out.append(float(model.compute_loss(once)) * strategy.num_replicas_in_sync)
+print(json.dumps(out))
+"""
+
+
+def test_two_devices_learn_what_one_learns():
+    root = Path(__file__).resolve().parents[4]
+    done = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True, timeout=300, cwd=root)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, loss_of_one, two, loss_of_two = json.loads(done.stdout.splitlines()[-1])
+    np.testing.assert_allclose(one, two, rtol=1e-3)
+    assert loss_of_two == pytest.approx(loss_of_one, rel=1e-3)
