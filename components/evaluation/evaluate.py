@@ -69,7 +69,10 @@ def evaluate_lists(
 
 
 def evaluate_ranking(
-    columns: Mapping[str, Array], probabilities: Array, tasks: tuple[TaskConfig, ...]
+    columns: Mapping[str, Array],
+    probabilities: Array,
+    tasks: tuple[TaskConfig, ...],
+    at_logged_places: Array | None = None,
 ) -> dict[str, float]:
     """AUC, log loss and calibration of each task.
 
@@ -78,9 +81,11 @@ def evaluate_ranking(
 
     Args:
         columns: Labels and ``@retrieved`` of the rows, ``[n]``.
-        probabilities: float32 ``[n, tasks]``.
+        probabilities: float32 ``[n, tasks]``, as served, that is without knowledge of the place: for the AUC.
         tasks: The tasks.
+        at_logged_places: The same at the places where rows were shown: for log loss and calibration.
     """
+    placed = probabilities if at_logged_places is None else at_logged_places
     out = {}
     for place, task in enumerate(tasks):
         labels = columns[label_key(task.label_column)]
@@ -88,8 +93,8 @@ def evaluate_ranking(
         rows = logged if len(np.unique(labels[logged])) == 2 else np.ones(len(labels), bool)
         if len(np.unique(labels[rows])) < 2:
             continue
-        chosen = probabilities[rows, place]
-        out[f"ranking/{task.name}/auc"] = auc(labels[rows], chosen)
+        out[f"ranking/{task.name}/auc"] = auc(labels[rows], probabilities[rows, place])
+        chosen = placed[rows, place]
         out[f"ranking/{task.name}/log_loss"] = log_loss(labels[rows], chosen)
         out[f"ranking/{task.name}/calibration"] = float(chosen.mean() / labels[rows].mean())
     return out

@@ -48,13 +48,15 @@ class Executor(base_executor.BaseExecutor):
         model = ranking.build(schema, ranking_config, table)
         saving.restore(directory, model)
         data = ranking_data(graphs, artifact_utils.get_single_instance(input_dict["ranking_examples"]))
-        columns, probabilities = ranking.predict(model, inputs.read_batches(data.patterns["test"], data.spec, _BATCH))
+        rows = inputs.read_batches(data.patterns["test"], data.spec, _BATCH)
+        columns, probabilities = ranking.predict(model, rows)
+        _, placed = ranking.predict(model, rows, at_logged_places=True)
         progress(f"asking the bundle {len(queries):,} queries of the test split")
         report = evaluate(
             tf.saved_model.load(properties.uri(input_dict, "bundle")),
             table,
             queries,
-            evaluate_ranking(columns, probabilities, ranking_config.tasks),
+            evaluate_ranking(columns, probabilities, ranking_config.tasks, placed),
             config,
         )
         report.write(properties.uri(output_dict, "report"))

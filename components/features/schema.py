@@ -14,7 +14,7 @@ FILE = "features.json"
 # Columns of the transformed interactions beside the features. '@' cannot stand in a feature's name.
 ITEM_ROW, USER, TIMESTAMP, POSITION = "@item_row", "@user", "@timestamp", "@position"
 # Columns that the ranking examples add.
-RETRIEVAL_SCORE, WEIGHT, RETRIEVED = "@retrieval_score", "@weight", "@retrieved"
+RETRIEVAL_SCORE, WEIGHT, RETRIEVED, CANDIDATE = "@retrieval_score", "@weight", "@retrieved", "@candidate"
 
 
 def label_key(label: str) -> str:

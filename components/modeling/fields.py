@@ -16,7 +16,7 @@ import tf_keras
 from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.modeling.inputs import Tensors
 
-_ID_DEVIATION, _DENSE_DEVIATION = 0.05, 0.1
+_ID_DEVIATION, _DENSE_DEVIATION = 0.03, 0.1
 
 
 class Fields(tf_keras.layers.Layer):

@@ -10,6 +10,7 @@ import numpy as np
 from crossrec.components.features.crosses import cross_ids_numpy
 from crossrec.components.features.item_table import Array
 from crossrec.components.features.schema import (
+    CANDIDATE,
     ITEM_ROW,
     POSITION,
     RETRIEVAL_SCORE,
@@ -60,7 +61,8 @@ def ranking_rows(
         rng: Source of chance.
 
     Returns:
-        The same columns, and ``@retrieval_score``, ``@weight``, ``@retrieved``; ``[B', width]``.
+        The same columns, and ``@retrieval_score``, ``@weight``, ``@retrieved`` (1: not logged, but sampled), and
+        ``@candidate`` (1: among the query's nearest items); ``[B', width]``.
     """
     own_scores, scores, rows = search(batch, batch[ITEM_ROW])
     logged = {
@@ -68,6 +70,7 @@ def ranking_rows(
         RETRIEVAL_SCORE: own_scores.astype(np.float32),
         WEIGHT: np.ones((len(rows), 1), np.float32),
         RETRIEVED: np.zeros((len(rows), 1), np.int64),
+        CANDIDATE: (own_scores >= scores[:, -1:]).astype(np.int64),
     }
     positive = np.flatnonzero(batch[label_key(config.label)][:, 0] > 0)
     wanted = config.negatives.retrieved
@@ -87,6 +90,7 @@ def ranking_rows(
     negatives[RETRIEVAL_SCORE] = np.take_along_axis(candidate_scores, order, 1).reshape(-1, 1)[taken]
     negatives[WEIGHT] = np.full((len(source), 1), config.negatives.weight, np.float32)
     negatives[RETRIEVED] = np.ones((len(source), 1), np.int64)
+    negatives[CANDIDATE] = np.ones((len(source), 1), np.int64)
     if POSITION in negatives:
         negatives[POSITION] = np.zeros_like(negatives[POSITION])
     return {name: np.concatenate([logged[name], negatives[name]]) for name in logged}

@@ -12,7 +12,7 @@ from tfx.types import artifact_utils
 
 from crossrec.components import properties
 from crossrec.components.features.item_table import ItemTable
-from crossrec.components.features.schema import RETRIEVAL_SCORE, RETRIEVED, WEIGHT, FeatureSchema
+from crossrec.components.features.schema import CANDIDATE, RETRIEVAL_SCORE, RETRIEVED, WEIGHT, FeatureSchema
 from crossrec.components.modeling import saving
 from crossrec.components.modeling.checkpoints import checkpoint_directory
 from crossrec.components.modeling.inputs import TrainingData
@@ -27,6 +27,7 @@ def ranking_data(graphs: str, examples: types.Artifact) -> TrainingData:
         RETRIEVAL_SCORE: tf.io.FixedLenFeature([1], tf.float32),
         WEIGHT: tf.io.FixedLenFeature([1], tf.float32),
         RETRIEVED: tf.io.FixedLenFeature([1], tf.int64),
+        CANDIDATE: tf.io.FixedLenFeature([1], tf.int64),
     }
     return TrainingData(properties.split_patterns(examples), spec | added)
 

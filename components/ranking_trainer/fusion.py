@@ -1,11 +1,12 @@
-r"""Joining the ranking model's logit with the retrieval model's score, by logistic regression on held-out rows.
+r"""Joining the ranking model's logit with the retrieval model's score, on rows that neither was trained on.
 
 As an input of the network the retrieval score would deceive it: on training rows the score was fitted to the
 very labels that the network is to explain. So the two are joined afterwards, on the validation split:
 
 .. math:: P(y = 1) = \sigma(a \cdot logit + b \cdot score + c)
 
-which also calibrates the logit (Platt 1999) and is the stacking of Wolpert (1992) with two members.
+The balance :math:`b / a` orders the candidates of one query, so it is fitted within queries, by the
+conditional logit (McFadden 1974); scale and level are fitted to logged rows (Platt 1999).
 """
 
 from __future__ import annotations
@@ -15,37 +16,82 @@ import numpy as np
 from crossrec.components.features.item_table import Array
 
 _STEPS, _RIDGE = 50, 1e-6
+_SCALES = np.geomspace(0.125, 4.0, 6)
+# Balances in units of the two standard deviations, so that they do not depend on either's scale.
+_BALANCES = np.concatenate([[0.0], np.geomspace(0.02, 20.0, 31)])
 
 
-def fit_fusion(logits: Array, scores: Array, labels: Array, weights: Array) -> Array:
-    """Fits a, b and c by Newton's method.
+def conditional_loss(scores: Array, labels: Array, weights: Array, groups: Array) -> float:
+    """Mean loss of each positive among the negatives of its group.
+
+    For a positive p it is ``-log(exp(s_p) / (exp(s_p) + sum_j w_j exp(s_j)))`` over the negatives j of p's group.
+
+    Args:
+        scores: ``[n]``.
+        labels: ``[n]``, 0 or 1.
+        weights: ``[n]``, how many rows a negative stands for.
+        groups: int ``[n]``, from 0.
+    """
+    positive = labels > 0
+    top = np.full(groups.max() + 1, -np.inf)
+    np.maximum.at(top, groups, scores)
+    exponentials = np.exp(scores - top[groups])
+    others = np.bincount(groups, np.where(positive, 0.0, weights * exponentials), len(top))
+    own = exponentials[positive]
+    return float(np.mean(np.log(own + others[groups[positive]]) - np.log(own)))
+
+
+def fit_balance(logits: Array, scores: Array, labels: Array, weights: Array, groups: Array) -> float:
+    """How much a retrieval score counts against a logit, b / a, when candidates of one query are ordered.
 
     Args:
         logits: ``[n]``, the ranking model's.
         scores: ``[n]``, the retrieval model's.
         labels: ``[n]``, 0 or 1.
-        weights: ``[n]``.
+        weights: ``[n]``, how many candidates a negative stands for.
+        groups: int ``[n]``, the query of each row, from 0.
 
     Returns:
-        float32 ``[3]``: a, b, c. The identity (1, 0, 0) where the labels are all equal, or where the fit would
-        turn the ranking model's order around.
+        The balance, at least 0; 0 where there is nothing to order.
     """
-    identity = np.array([1.0, 0.0, 0.0], np.float32)
+    mixed = np.unique(groups[labels > 0])
+    rows = np.isin(groups, mixed)
+    if not rows.any() or len(np.unique(labels[rows])) < 2 or scores[rows].std() <= 0 or logits[rows].std() <= 0:
+        return 0.0
+    _, compact = np.unique(groups[rows], return_inverse=True)
+    logits, scores, labels, weights = (values[rows].astype(np.float64) for values in (logits, scores, labels, weights))
+    unit = logits.std() / scores.std()
+    losses = {
+        (scale, balance): conditional_loss(scale * (logits + balance * unit * scores), labels, weights, compact)
+        for scale in _SCALES
+        for balance in _BALANCES
+    }
+    return float(min(losses, key=losses.__getitem__)[1] * unit)
+
+
+def fit_calibration(values: Array, labels: Array) -> tuple[float, float]:
+    """Scale and level that turn values into log-odds, by Newton's method.
+
+    Args:
+        values: ``[n]``.
+        labels: ``[n]``, 0 or 1.
+
+    Returns:
+        (a, c) of ``a * value + c``; (1, 0) where the labels are all equal, or where the fit would turn the order.
+    """
     if len(np.unique(labels)) < 2:
-        return identity
-    inputs = np.stack([logits, scores, np.ones_like(logits)], 1).astype(np.float64)
-    scale = np.array([max(inputs[:, 0].std(), 1e-9), max(inputs[:, 1].std(), 1e-9), 1.0])
-    inputs = inputs / scale
-    weights = weights.astype(np.float64) / weights.sum()
-    parameters = np.zeros(3)
+        return 1.0, 0.0
+    unit = max(float(values.std()), 1e-9)
+    inputs = np.stack([values / unit, np.ones_like(values)], 1).astype(np.float64)
+    parameters = np.array([0.0, np.log(labels.mean() / (1.0 - labels.mean()))])
     for _ in range(_STEPS):
         probabilities = 1.0 / (1.0 + np.exp(-np.clip(inputs @ parameters, -30.0, 30.0)))
-        gradient = inputs.T @ (weights * (labels - probabilities)) - _RIDGE * parameters
-        curvature = weights * probabilities * (1.0 - probabilities)
-        hessian = (inputs * curvature[:, None]).T @ inputs + _RIDGE * np.eye(3)
-        step = np.linalg.solve(hessian, gradient)
+        gradient = inputs.T @ (labels - probabilities) / len(labels) - _RIDGE * parameters
+        curvature = probabilities * (1.0 - probabilities) / len(labels)
+        step = np.linalg.solve((inputs * curvature[:, None]).T @ inputs + _RIDGE * np.eye(2), gradient)
         parameters += step
         if np.abs(step).max() < 1e-9:
             break
-    fitted = (parameters / scale).astype(np.float32)
-    return fitted if np.isfinite(fitted).all() and fitted[0] > 0 else identity
+    if not np.isfinite(parameters).all() or parameters[0] <= 0:
+        return 1.0, 0.0
+    return float(parameters[0] / unit), float(parameters[1])

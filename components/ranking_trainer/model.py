@@ -106,13 +106,16 @@ class RankingModel(TrainableModel):
         places = tf.ones_like(rows[:1, :1]) if positions is None else positions
         return self._logits(query, rows, training=False)[0] + self.position_logits(places)
 
-    def probabilities(self, query: Tensors, rows: tf.Tensor, retrieval_scores: tf.Tensor) -> tf.Tensor:
-        """Probabilities of each task, as if shown in the first place.
+    def probabilities(
+        self, query: Tensors, rows: tf.Tensor, retrieval_scores: tf.Tensor, positions: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Probabilities of each task.
 
         Args:
             query: Query features ``{name: [B, width]}``.
             rows: Item rows ``[B, C]``; negative is an unknown item.
             retrieval_scores: float32 ``[B, C]``.
+            positions: Places ``[B, C]``; the first if left out, as serving does.
 
         Returns:
             float32 ``[B, C, tasks]``.
@@ -120,7 +123,7 @@ class RankingModel(TrainableModel):
         a, b, c = tf.unstack(self._fusion, axis=1)
         # The score of an excluded item is minus infinity, which times zero would be no number.
         scores = tf.maximum(retrieval_scores, tf.float32.min / 1e9)[..., None]
-        return tf.sigmoid(a * self.logits(query, rows) + b * scores + c)
+        return tf.sigmoid(a * self.logits(query, rows, positions) + b * scores + c)
 
     def set_fusion(self, parameters: Array) -> None:
         """Sets a, b, c of each task, float32 ``[tasks, 3]``."""

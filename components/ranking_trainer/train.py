@@ -11,24 +11,43 @@ import tf_keras
 from crossrec.components.errors import DataError
 from crossrec.components.evaluation.metrics import log_loss
 from crossrec.components.features.item_table import Array, ItemTable
-from crossrec.components.features.schema import ITEM_ROW, POSITION, RETRIEVAL_SCORE, WEIGHT, FeatureSchema, label_key
+from crossrec.components.features.schema import (
+    CANDIDATE,
+    ITEM_ROW,
+    POSITION,
+    RETRIEVAL_SCORE,
+    RETRIEVED,
+    TIMESTAMP,
+    USER,
+    WEIGHT,
+    FeatureSchema,
+    label_key,
+)
 from crossrec.components.modeling import inputs, runtime
+from crossrec.components.modeling.lazy_adam import LazyAdam
 from crossrec.components.modeling.training import Monitor, fit
-from crossrec.components.ranking_trainer.config import RankingConfig
-from crossrec.components.ranking_trainer.fusion import fit_fusion
+from crossrec.components.ranking_trainer.config import NegativesConfig, RankingConfig
+from crossrec.components.ranking_trainer.fusion import fit_balance, fit_calibration
 from crossrec.components.ranking_trainer.model import RankingModel
 
 _EVALUATION_BATCH = 8192
 _VALIDATION_ROWS = 500_000
 
 
-def predict(model: RankingModel, dataset: tf.data.Dataset) -> tuple[dict[str, Array], Array]:
-    """Probabilities of rows, as if each had been shown first.
+def predict(
+    model: RankingModel, dataset: tf.data.Dataset, at_logged_places: bool = False
+) -> tuple[dict[str, Array], Array]:
+    """Probabilities of rows, as if each had been shown first, or at the places where they were shown.
 
     Returns:
         The rows' columns beside the features ``{name: [n]}``, and float32 ``[n, tasks]``.
     """
-    return _of_rows(lambda batch: model.probabilities(batch, batch[ITEM_ROW], batch[RETRIEVAL_SCORE]), dataset)
+
+    def of_batch(batch: inputs.Tensors) -> tf.Tensor:
+        places = batch.get(POSITION) if at_logged_places else None
+        return model.probabilities(batch, batch[ITEM_ROW], batch[RETRIEVAL_SCORE], places)
+
+    return _of_rows(of_batch, dataset)
 
 
 def _logits_of_rows(model: RankingModel, dataset: tf.data.Dataset) -> tuple[dict[str, Array], Array]:
@@ -60,19 +79,28 @@ def weighted_log_loss(model: RankingModel, dataset: tf.data.Dataset) -> float:
     return total / sum(task.weight for task in model.tasks)
 
 
-def fuse(model: RankingModel, dataset: tf.data.Dataset) -> None:
-    """Joins the model's logits with the retrieval scores, fitted on a dataset that neither was trained on."""
+def fuse(model: RankingModel, dataset: tf.data.Dataset, negatives: NegativesConfig) -> None:
+    """Joins the model's logits with the retrieval scores, fitted on a dataset that neither was trained on.
+
+    The balance is fitted to rows that retrieval would hand on; each sampled candidate stands for all those that
+    it was drawn from, and a query is what one user asked at one moment. The probabilities are fitted to logged
+    rows, at the places where they were shown.
+    """
     columns, logits = _logits_of_rows(model, dataset)
-    model.set_fusion(
-        np.stack(
-            [
-                fit_fusion(
-                    logits[:, i], columns[RETRIEVAL_SCORE], columns[label_key(task.label_column)], columns[WEIGHT]
-                )
-                for i, task in enumerate(model.tasks)
-            ]
+    sampled, candidate = columns[RETRIEVED] > 0, columns[CANDIDATE] > 0
+    weights = np.where(sampled, negatives.from_top / max(negatives.retrieved, 1), 1.0)
+    _, queries = np.unique(np.stack([columns[USER], columns[TIMESTAMP]]), axis=1, return_inverse=True)
+    scores = columns[RETRIEVAL_SCORE]
+    parameters = []
+    for i, task in enumerate(model.tasks):
+        labels = columns[label_key(task.label_column)]
+        balance = fit_balance(
+            *(values[candidate] for values in (logits[:, i], scores, labels, weights, queries.reshape(-1)))
         )
-    )
+        rows = ~sampled if len(np.unique(labels[~sampled])) == 2 else np.ones(len(labels), bool)
+        scale, level = fit_calibration(logits[rows, i] + balance * scores[rows], labels[rows])
+        parameters.append([scale, scale * balance, level])
+    model.set_fusion(np.array(parameters, np.float32))
 
 
 def check_labels(data: inputs.TrainingData, config: RankingConfig) -> None:
@@ -117,7 +145,7 @@ def train(
     tf_keras.mixed_precision.set_global_policy(runtime.mixed_precision_policy())
     with runtime.strategy().scope():
         model = build(schema, config, table)
-        model.compile(optimizer=tf_keras.optimizers.Adam(config.training.learning_rate))
+        model.compile(optimizer=LazyAdam(config.training.learning_rate))
     size = config.training.batch_size
     validation = inputs.read_batches(data.patterns["validation"], data.spec, _EVALUATION_BATCH).take(
         _VALIDATION_ROWS // _EVALUATION_BATCH
@@ -132,7 +160,7 @@ def train(
         checkpoints,
     )
     if config.retrieval_score:
-        fuse(model, validation)
+        fuse(model, validation, config.negatives)
     return model, history
 
 

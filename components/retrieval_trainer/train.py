@@ -9,6 +9,7 @@ from crossrec.components.errors import DataError
 from crossrec.components.features.item_table import ItemTable
 from crossrec.components.features.schema import ITEM_ROW, FeatureSchema, label_key
 from crossrec.components.modeling import inputs, runtime
+from crossrec.components.modeling.lazy_adam import LazyAdam
 from crossrec.components.modeling.training import Monitor, fit
 from crossrec.components.retrieval_trainer.config import RetrievalConfig
 from crossrec.components.retrieval_trainer.model import RetrievalModel
@@ -75,7 +76,7 @@ def train(
     label = config.label
     with runtime.strategy().scope():
         model = build(schema, config, table)
-        model.compile(optimizer=tf_keras.optimizers.Adam(config.training.learning_rate))
+        model.compile(optimizer=LazyAdam(config.training.learning_rate))
     validation = (
         positives(data, "validation", label, config)
         .take(max(1, _VALIDATION_ROWS // config.training.batch_size))

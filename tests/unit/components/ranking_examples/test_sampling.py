@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from crossrec.components.features.schema import (
+    CANDIDATE,
     ITEM_ROW,
     POSITION,
     RETRIEVAL_SCORE,
@@ -87,6 +88,16 @@ def test_logged_rows_stay_as_they_are_with_their_retrieval_score():
     assert (made[WEIGHT][:60] == 1).all() and (made[RETRIEVED][:60] == 0).all()
     assert {values.ndim for values in made.values()} == {2}
     assert made[RETRIEVAL_SCORE].dtype == made[WEIGHT].dtype == np.float32 and made[RETRIEVED].dtype == np.int64
+
+
+def test_a_logged_row_is_a_candidate_if_retrieval_would_have_handed_it_on():
+    batch = batch_of(200, 80)
+    made = make(batch, 1, 10)
+    _, best, _ = searcher(10)(batch, batch[ITEM_ROW])
+    own = -np.abs(batch[ITEM_ROW] - batch["feature"] % ITEMS)
+    np.testing.assert_array_equal(made[CANDIDATE][:200, 0], (own[:, 0] >= best[:, -1]).astype(int))
+    assert 0 < made[CANDIDATE][:200].mean() < 1 and (made[CANDIDATE][200:] == 1).all()
+    assert (make(batch, 1, 10, short_by=1)[CANDIDATE] == 1).all(), "a short list is the whole catalogue"
 
 
 def test_negatives_come_from_the_top_and_are_never_known_positives():

@@ -14,7 +14,6 @@ from crossrec.components.errors import DataError
 from crossrec.components.features.schema import ITEM_ROW, WEIGHT, label_key
 from crossrec.components.modeling import inputs, saving
 from crossrec.components.ranking_trainer.config import RankingConfig
-from crossrec.components.ranking_trainer.fusion import fit_fusion
 from crossrec.components.ranking_trainer.train import build, check_labels
 from tests.unit.components.records import write_records
 from tests.unit.components.small_models import ITEMS, make_examples, make_query, make_schema, make_table, randomise
@@ -148,47 +147,6 @@ def test_an_excluded_candidate_does_not_spoil_the_others():
     spoiled = probabilities(model, query, rows, [[0.5, -np.inf, 0.25]])
     assert np.isfinite(spoiled).all()
     np.testing.assert_array_equal(spoiled[:, [0, 2]], probabilities(model, query, rows, [[0.5, 0.0, 0.25]])[:, [0, 2]])
-
-
-def log_loss(parameters, logits, scores, labels, weights):
-    x = parameters[0] * logits + parameters[1] * scores + parameters[2]
-    return (weights * (np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0) - labels * x)).sum() / weights.sum()
-
-
-def fusion_data(a, b, c, rows=20_000):
-    rng = np.random.default_rng(1)
-    logits, scores = rng.normal(size=rows) * 2, rng.normal(size=rows) * 0.1
-    labels = (rng.random(rows) < 1 / (1 + np.exp(-(a * logits + b * scores + c)))).astype(np.float32)
-    return logits, scores, labels, rng.choice([0.5, 1.0], rows)
-
-
-def test_fusion_finds_the_parameters_that_made_the_labels_and_no_neighbour_is_better():
-    data = fusion_data(0.7, 6.0, -0.5)
-    found = fit_fusion(*data)
-    np.testing.assert_allclose(found, [0.7, 6.0, -0.5], atol=0.3)
-    best = log_loss(found.astype(np.float64), *data)
-    for step in np.concatenate([np.eye(3), -np.eye(3)]) * 0.05:
-        assert log_loss(found + step, *data) > best
-
-
-def test_fusion_leaves_the_model_alone_where_it_knows_nothing():
-    logits, scores, labels, weights = fusion_data(0.7, 6.0, -0.5, 500)
-    identity = [1.0, 0.0, 0.0]
-    assert fit_fusion(logits, scores, np.ones(500), weights).tolist() == identity
-    assert fit_fusion(-logits, scores, (logits > 0).astype(np.float32), weights).tolist() == identity
-
-
-@pytest.mark.parametrize("value", [0.0, 0.5, -3.0])
-def test_fusion_bears_scores_that_are_all_the_same(value):
-    logits, _, labels, weights = fusion_data(0.7, 0.0, -0.5)
-    a, b, c = fit_fusion(logits, np.full_like(logits, value), labels, weights).astype(np.float64)
-    assert a == pytest.approx(0.7, abs=0.1) and b * value + c == pytest.approx(-0.5, abs=0.1)
-
-
-def test_fusion_bears_labels_that_are_perfectly_told_apart():
-    logits = np.linspace(-1, 1, 100)
-    found = fit_fusion(logits, np.zeros(100), (logits > 0).astype(np.float32), np.ones(100))
-    assert np.isfinite(found).all() and found[0] > 0
 
 
 def test_a_task_whose_labels_are_all_equal_is_refused_with_field_value_and_mend(tmp_path):
