@@ -37,8 +37,8 @@ def conditional_loss(scores: Array, labels: Array, weights: Array, groups: Array
     np.maximum.at(top, groups, scores)
     exponentials = np.exp(scores - top[groups])
     others = np.bincount(groups, np.where(positive, 0.0, weights * exponentials), len(top))
-    own = exponentials[positive]
-    return float(np.mean(np.log(own + others[groups[positive]]) - np.log(own)))
+    own = (scores - top[groups])[positive]
+    return float(np.mean(np.log(np.exp(own) + others[groups[positive]]) - own))
 
 
 def fit_balance(logits: Array, scores: Array, labels: Array, weights: Array, groups: Array) -> float:
