@@ -17,8 +17,9 @@ from crossrec.components.features.item_table import Array
 
 _STEPS, _RIDGE = 50, 1e-6
 _SCALES = np.geomspace(0.125, 4.0, 6)
-# Balances in units of the two standard deviations, so that they do not depend on either's scale.
-_BALANCES = np.concatenate([[0.0], np.geomspace(0.02, 20.0, 31)])
+# Balances in units of the two standard deviations, so that they do not depend on either's scale. The score may
+# count half as much as the logit at most: beyond that the ranking model would have no say.
+_BALANCES = np.concatenate([[0.0], np.geomspace(0.02, 0.5, 15)])
 
 
 def conditional_loss(scores: Array, labels: Array, weights: Array, groups: Array) -> float:

@@ -94,8 +94,10 @@ def fuse(model: RankingModel, dataset: tf.data.Dataset, negatives: NegativesConf
     parameters = []
     for i, task in enumerate(model.tasks):
         labels = columns[label_key(task.label_column)]
+        # Among the few that were shown the score says little; they would outvote the many that were not.
+        ordered = candidate & (sampled | (labels > 0))
         balance = fit_balance(
-            *(values[candidate] for values in (logits[:, i], scores, labels, weights, queries.reshape(-1)))
+            *(values[ordered] for values in (logits[:, i], scores, labels, weights, queries.reshape(-1)))
         )
         rows = ~sampled if len(np.unique(labels[~sampled])) == 2 else np.ones(len(labels), bool)
         scale, level = fit_calibration(logits[rows, i] + balance * scores[rows], labels[rows])
