@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from crossrec.components.features.config import Frozen
+from crossrec.components.modeling.interactions import InteractionConfig
 from crossrec.components.modeling.interactions.dcn_v2 import DCNV2Config
 from crossrec.components.modeling.training import TrainingConfig
 
@@ -55,7 +56,7 @@ class RankingConfig(Frozen):
         embedding_dimension: Size of each field.
         l2: Factor of the squared length of looked-up vectors in the loss.
         dropout: Share of the fields' numbers dropped in training.
-        interaction: How fields meet.
+        interactions: How fields meet; the outputs of several stand side by side.
         tasks: What is predicted.
         negatives: Negatives from retrieval.
         training: The training loop; its metric is the validation log loss.
@@ -68,7 +69,7 @@ class RankingConfig(Frozen):
     embedding_dimension: int = Field(default=16, ge=1, le=1024)
     l2: float = Field(default=0.0, ge=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    interaction: DCNV2Config = DCNV2Config()
+    interactions: tuple[InteractionConfig, ...] = Field(default=(DCNV2Config(),), min_length=1)
     tasks: tuple[TaskConfig, ...] = Field(min_length=1)
     negatives: NegativesConfig = NegativesConfig()
     training: TrainingConfig = TrainingConfig(epochs=10, patience=1)

@@ -18,7 +18,7 @@ from crossrec.components.features.schema import (
 )
 from crossrec.components.modeling.fields import Fields
 from crossrec.components.modeling.inputs import ItemFeatures, Tensors, with_crosses
-from crossrec.components.modeling.interactions.dcn_v2 import DCNV2
+from crossrec.components.modeling import interactions
 from crossrec.components.modeling.towers import required_features
 from crossrec.components.modeling.training import TrainableModel
 from crossrec.components.ranking_trainer.config import RankingConfig
@@ -53,7 +53,9 @@ class RankingModel(TrainableModel):
         # a, b and c of each task, see fusion.py; fitted after training.
         self._fusion = tf.Variable([[1.0, 0.0, 0.0]] * len(config.tasks), trainable=False, name="fusion")
         self._dropout = tf_keras.layers.Dropout(config.dropout)
-        self._interaction = DCNV2(config.interaction, name="interaction")
+        self._interactions = [
+            interactions.build(part, name=f"interaction_{place}") for place, part in enumerate(config.interactions)
+        ]
         self._heads = tf_keras.layers.Dense(len(config.tasks), dtype="float32", name="heads")
         self._positions = (
             tf_keras.layers.Embedding(_POSITIONS, len(config.tasks), embeddings_initializer="zeros", name="positions")
@@ -80,8 +82,9 @@ class RankingModel(TrainableModel):
         full = [tf.broadcast_to(field, [shape[0], shape[1], field.shape[2], size]) for field in fields]
         stacked = tf.concat(full, 2)
         stacked = tf.reshape(stacked, [-1, stacked.shape[2], size])
-        hidden = self._interaction(self._dropout(stacked, training=training), training=training)
-        out = tf.reshape(self._heads(hidden), [shape[0], shape[1], len(self.tasks)])
+        stacked = self._dropout(stacked, training=training)
+        hidden = [interaction(stacked, training=training) for interaction in self._interactions]
+        out = tf.reshape(self._heads(tf.concat(hidden, -1)), [shape[0], shape[1], len(self.tasks)])
         for _, linear in groups:
             out += tf.cast(linear, tf.float32)
         return out, penalty

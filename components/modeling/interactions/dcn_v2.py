@@ -10,9 +10,11 @@ from typing import Any, Literal
 
 import tensorflow as tf
 import tf_keras
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from crossrec.components.features.config import Frozen
+from crossrec.components.modeling.interactions.deep_network import DeepConfig, DeepNetwork
+from crossrec.components.modeling.interactions.interaction import Interaction, flatten
 
 
 class DCNV2Config(Frozen):
@@ -22,15 +24,13 @@ class DCNV2Config(Frozen):
         type: Names this interaction in the spec.
         cross_layers: Cross layers, one less than the highest degree of a cross.
         low_rank: Rank r of W = U V, U ``[D, r]``, V ``[r, D]``; a full matrix if left out.
-        deep_layers: Units of the deep network beside the cross network.
-        dropout: Share of each deep layer's outputs dropped in training.
+        deep: The deep network beside the cross network.
     """
 
     type: Literal["dcn_v2"] = "dcn_v2"
     cross_layers: int = Field(default=2, ge=1, le=16)
     low_rank: int | None = Field(default=None, ge=1)
-    deep_layers: tuple[PositiveInt, ...] = (128, 64)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    deep: DeepConfig = DeepConfig()
 
 
 class CrossLayer(tf_keras.layers.Layer):
@@ -54,26 +54,24 @@ class CrossLayer(tf_keras.layers.Layer):
         return first * self._up(projected) + current
 
 
-class DCNV2(tf_keras.layers.Layer):
+class DCNV2(Interaction):
     """Cross network and deep network side by side over the concatenated fields.
 
-    Shapes: ``[N, F, d]`` to ``[N, F d + deep_layers[-1]]``.
+    Shapes: ``[N, F, d]`` to ``[N, F d + deep.layers[-1]]``.
     """
 
-    def __init__(self, config: DCNV2Config, **kwargs: Any):
+    CONFIG = DCNV2Config
+
+    def __init__(self, config: Any, **kwargs: Any):
         """Constructs the layer."""
-        super().__init__(**kwargs)
-        self._cross = [CrossLayer(config.low_rank, name=f"cross_{i}") for i in range(config.cross_layers)]
-        self._deep = [tf_keras.layers.Dense(units, activation="relu") for units in config.deep_layers]
-        self._dropout = tf_keras.layers.Dropout(config.dropout)
+        super().__init__(config, **kwargs)
+        self._cross = [CrossLayer(self.config.low_rank, name=f"cross_{i}") for i in range(self.config.cross_layers)]
+        self._deep = DeepNetwork(self.config.deep, name="deep") if self.config.deep.layers else None
 
     def call(self, fields: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Maps the fields to both networks' outputs, one after the other."""
-        first = tf.reshape(fields, [-1, fields.shape[1] * fields.shape[2]])
+        first = flatten(fields)
         crossed = first
         for layer in self._cross:
             crossed = layer((first, crossed))
-        deep = first
-        for layer in self._deep:
-            deep = self._dropout(layer(deep), training=training)
-        return tf.concat([crossed, deep], -1) if self._deep else crossed
+        return crossed if self._deep is None else tf.concat([crossed, self._deep(first, training=training)], -1)

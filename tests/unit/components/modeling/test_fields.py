@@ -164,7 +164,7 @@ def numpy_dcn(layer_weights, deep_weights, x):
 @pytest.mark.parametrize("deep", [(), (7, 5)])
 @pytest.mark.parametrize("layers", [1, 3])
 def test_dcn_v2_is_the_formula_of_the_paper(low_rank, deep, layers):
-    layer = DCNV2(DCNV2Config(cross_layers=layers, low_rank=low_rank, deep_layers=deep))
+    layer = DCNV2(DCNV2Config(cross_layers=layers, low_rank=low_rank, deep={"layers": deep}))
     fields = tf.constant(np.random.default_rng(1).normal(size=(6, 3, 2)), tf.float32)
     layer(fields)
     randomise(layer)
@@ -180,7 +180,7 @@ def test_dcn_v2_is_the_formula_of_the_paper(low_rank, deep, layers):
 
 
 def test_dcn_v2_by_hand():
-    layer = DCNV2(DCNV2Config(cross_layers=1, deep_layers=()))
+    layer = DCNV2(DCNV2Config(cross_layers=1, deep={"layers": ()}))
     fields = tf.constant([[[1.0], [2.0]]])
     layer(fields)
     kernel, bias = layer.trainable_weights

@@ -28,7 +28,7 @@ def make_model(seed=0, table=None, **values):
             "features": EVERYTHING,
             "tasks": [{"name": "click", "label": "clicked"}, {"name": "buy", "label": "bought", "weight": 2.0}],
             "embedding_dimension": 4,
-            "interaction": {"deep_layers": [6]},
+            "interactions": [{"type": "dcn_v2", "deep": {"layers": [6]}}],
             **values,
         }
     )
@@ -54,7 +54,7 @@ def probabilities(model, query, rows, scores=None):
         {"features": ["user", "limit"], "crosses": []},
         {"features": ["limit"], "crosses": []},
         {"position_bias": False},
-        {"interaction": {"deep_layers": [], "low_rank": 3}},
+        {"interactions": [{"type": "dcn_v2", "deep": {"layers": []}, "low_rank": 3}]},
     ],
 )
 def test_a_candidate_is_scored_the_same_alone_and_among_others(values):

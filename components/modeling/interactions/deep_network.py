@@ -1,0 +1,49 @@
+"""A stack of dense layers, as most interactions have one beside or behind them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from pydantic import Field, PositiveInt
+
+from crossrec.components.features.config import Frozen
+
+
+class DeepConfig(Frozen):
+    """A stack of dense layers.
+
+    Attributes:
+        layers: Units of each layer.
+        dropout: Share of each layer's outputs dropped in training.
+        batch_normalisation: Whether each layer is normalised over the batch before its activation.
+    """
+
+    layers: tuple[PositiveInt, ...] = (128, 64)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    batch_normalisation: bool = False
+
+
+class DeepNetwork(tf_keras.layers.Layer):
+    """Dense, (batch normalisation,) ReLU, dropout; ``[N, in]`` to ``[N, layers[-1]]``, or ``[N, in]`` without layers."""
+
+    def __init__(self, config: DeepConfig, **kwargs: Any):
+        """Constructs the layers."""
+        super().__init__(**kwargs)
+        self._dense = [
+            tf_keras.layers.Dense(units, activation=None if config.batch_normalisation else "relu")
+            for units in config.layers
+        ]
+        self._normalisations = [tf_keras.layers.BatchNormalization() for _ in config.layers * config.batch_normalisation]
+        self._dropout = tf_keras.layers.Dropout(config.dropout)
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Maps ``[N, in]`` to ``[N, out]``."""
+        hidden = inputs
+        for place, dense in enumerate(self._dense):
+            hidden = dense(hidden)
+            if self._normalisations:
+                hidden = tf.nn.relu(self._normalisations[place](hidden, training=training))
+            hidden = self._dropout(hidden, training=training)
+        return hidden

@@ -1,0 +1,37 @@
+"""The interface of all interaction layers."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import tensorflow as tf
+import tf_keras
+
+from crossrec.components.features.config import Frozen
+
+
+class Interaction(tf_keras.layers.Layer):
+    """Maps the fields of examples ``[N, F, d]`` to ``[N, units]``; the model puts its heads on top.
+
+    A subclass names its configuration class in ``CONFIG``, so that Keras can rebuild it from ``get_config``.
+    """
+
+    CONFIG: ClassVar[type[Frozen]]
+
+    def __init__(self, config: Any, **kwargs: Any):
+        """Constructs the layer from a ``CONFIG`` or from the mapping that ``get_config`` gives."""
+        super().__init__(**kwargs)
+        self.config = self.CONFIG.model_validate(config)
+
+    def call(self, fields: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Maps ``[N, F, d]`` to ``[N, units]``."""
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """What Keras needs to construct the layer again."""
+        return {**super().get_config(), "config": self.config.model_dump(mode="json")}
+
+
+def flatten(fields: tf.Tensor) -> tf.Tensor:
+    """Fields ``[N, F, d]`` one after the other: ``[N, F d]``."""
+    return tf.reshape(fields, [-1, fields.shape[1] * fields.shape[2]])
