@@ -12,6 +12,8 @@ from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 
 from crossrec.components.candidate_indexer.component import CandidateIndexer
+from crossrec.components.cross_selector.component import CrossSelector
+from crossrec.components.cross_selector.config import CrossSelectorConfig
 from crossrec.components.evaluation.component import Evaluation
 from crossrec.components.evaluation.config import EvaluationRoles
 from crossrec.components.example_gen.component import InteractionsExampleGen, ItemsExampleGen
@@ -153,7 +155,6 @@ def _modeling(
         examples["items"],
         FeatureTransformConfig(
             features=spec.features,
-            crosses=spec.crosses,
             item_column=spec.data.items.item,
             interaction_item_column=table.item,
             user_column=table.user,
@@ -169,6 +170,12 @@ def _modeling(
     transform.add_upstream_nodes([node for node in validated if isinstance(node, ExampleValidator)])
     features = {name: transform.outputs[name] for name in ("transform_graphs", "item_table")}
     transformed = {"transformed_interactions": transform.outputs["transformed_interactions"]}
+    selector = CrossSelector(
+        {**transformed, **features},
+        CrossSelectorConfig(features=spec.features, crosses=spec.crosses, label=spec.positive_label),
+        code_digest("cross_selector"),
+    )
+    features["cross_set"] = selector.outputs["cross_set"]
     retrieval = RetrievalTrainer(
         {**transformed, **features},
         spec.retrieval.model_copy(update={"label": spec.positive_label}),
@@ -176,7 +183,10 @@ def _modeling(
         locations.checkpoints,
     )
     towers = {**features, "retrieval_model": retrieval.outputs["retrieval_model"]}
-    indexer = CandidateIndexer(towers, code_digest("candidate_indexer"))
+    indexer = CandidateIndexer(
+        {name: towers[name] for name in ("cross_set", "item_table", "retrieval_model")},
+        code_digest("candidate_indexer"),
+    )
     searchable = {**towers, "candidate_index": indexer.outputs["candidate_index"]}
     ranking_examples = RankingExamples(
         {**transformed, **searchable},
@@ -210,4 +220,4 @@ def _modeling(
         serving_root=locations.serving,
         model_name=spec.serving.model_name,
     )
-    return [transform, retrieval, indexer, ranking_examples, ranking, bundle, evaluation, publisher]
+    return [transform, selector, retrieval, indexer, ranking_examples, ranking, bundle, evaluation, publisher]

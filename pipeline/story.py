@@ -19,7 +19,7 @@ def tell(results: Mapping[str, NodeResult]) -> str:
     """What was read, which crosses were used, how good the result is, where the release lies."""
     data = read_report(results["InteractionsExampleGen"].outputs["examples"].uri)
     items = read_report(results["ItemsExampleGen"].outputs["examples"].uri)
-    schema = FeatureSchema.read(results["FeatureTransform"].outputs["transform_graphs"].uri)
+    schema = FeatureSchema.read(results["CrossSelector"].outputs["cross_set"].uri)
     evaluated = results["Evaluation"].outputs["report"]
     report = Report.read(evaluated.uri)
     return "\n".join(

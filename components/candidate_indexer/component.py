@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 
-from crossrec.components.artifacts import CandidateIndex, ItemTable, RetrievalModel, TransformGraphs
+from crossrec.components.artifacts import CandidateIndex, CrossSet, ItemTable, RetrievalModel
 from crossrec.components.candidate_indexer.executor import Executor
 from crossrec.components.specs import make_spec, output_channels
 
 CandidateIndexerSpec = make_spec(
     "CandidateIndexerSpec",
-    inputs={"transform_graphs": TransformGraphs, "item_table": ItemTable, "retrieval_model": RetrievalModel},
+    inputs={"cross_set": CrossSet, "item_table": ItemTable, "retrieval_model": RetrievalModel},
     outputs={"candidate_index": CandidateIndex},
     parameters={"code_digest": str},
 )
@@ -29,7 +29,7 @@ class CandidateIndexer(base_component.BaseComponent):
         """Constructs the component.
 
         Args:
-            channels: ``transform_graphs``, ``item_table``, ``retrieval_model``.
+            channels: ``cross_set``, ``item_table``, ``retrieval_model``.
             code_digest: Digest of the code, so that the cache notices a change.
         """
         outputs = output_channels(CandidateIndexerSpec)

@@ -29,7 +29,7 @@ class Executor(base_executor.BaseExecutor):
         del exec_properties
         directory = properties.uri(input_dict, "retrieval_model")
         model = train.build(
-            FeatureSchema.read(properties.uri(input_dict, "transform_graphs")),
+            FeatureSchema.read(properties.uri(input_dict, "cross_set")),
             saving.read_config(directory, RetrievalConfig),
             ItemTable.read(properties.uri(input_dict, "item_table")),
         )

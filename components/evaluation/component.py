@@ -19,6 +19,7 @@ EvaluationSpec = make_spec(
         "interactions": standard_artifacts.Examples,
         "ranking_examples": standard_artifacts.Examples,
         "transform_graphs": artifacts.TransformGraphs,
+        "cross_set": artifacts.CrossSet,
         "item_table": artifacts.ItemTable,
         "ranking_model": artifacts.RankingModel,
         "bundle": artifacts.ServingBundle,
@@ -44,7 +45,7 @@ class Evaluation(base_component.BaseComponent):
         """Constructs the component.
 
         Args:
-            channels: ``interactions`` (raw), ``ranking_examples``, ``transform_graphs``, ``item_table``,
+            channels: ``interactions`` (raw), ``ranking_examples``, ``transform_graphs``, ``cross_set``, ``item_table``,
                 ``ranking_model``, ``bundle``.
             config: Metrics, slices, thresholds.
             roles: Role columns of the interactions.

@@ -38,7 +38,7 @@ class Executor(base_executor.BaseExecutor):
         config = EvaluationConfig.model_validate_json(exec_properties["config"])
         roles = EvaluationRoles.model_validate_json(exec_properties["roles"])
         graphs = properties.uri(input_dict, "transform_graphs")
-        schema = FeatureSchema.read(graphs)
+        schema = FeatureSchema.read(properties.uri(input_dict, "cross_set"))
         table = ItemTable.read(properties.uri(input_dict, "item_table"))
         raw = artifact_utils.get_single_instance(input_dict["interactions"])
         queries = read_queries(properties.split_patterns(raw), schema.raw_query, roles, table.ids, config)

@@ -1,1 +1,1 @@
-"""The features and crosses of the spec, computed by TensorFlow Transform on Beam."""
+"""The features of the spec, computed by TensorFlow Transform on Beam."""

@@ -1,10 +1,9 @@
-"""The catalogue's side of the transform: item vocabulary, item table, and what the crosses cover."""
+"""The catalogue's side of the transform: item vocabulary and item table."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,19 +14,8 @@ from crossrec.components.errors import DataError
 from crossrec.components.feature_transform.config import FeatureTransformConfig
 from crossrec.components.features import preprocessing
 from crossrec.components.features.config import Categorical
-from crossrec.components.features.crosses import cross_ids_numpy
+from crossrec.components.features.examples import parsed_batches
 from crossrec.components.features.item_table import Array, ItemTable
-from crossrec.components.features.schema import ITEM_ROW, CrossOutput, FeatureSchema
-
-_BATCH = 4096
-_CROSS_ROWS = 1_000_000
-
-
-def parsed_batches(pattern: str, spec: Mapping[str, Any], batch: int = _BATCH) -> tf.data.Dataset:
-    """Batches of parsed tf.Examples from gzipped TFRecord files, in the order of the file names."""
-    files = sorted(fileio.glob(pattern))
-    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(batch)
-    return dataset.map(lambda examples: tf.io.parse_example(examples, dict(spec))).prefetch(1)
 
 
 def read_item_columns(pattern: str, columns: Iterable[str]) -> dict[str, Array]:
@@ -94,44 +82,3 @@ def build_item_table(
         frequencies=counts,
         display={name: columns[name] for name in config.display},
     )
-
-
-def measure_crosses(schema: FeatureSchema, table: ItemTable, pattern: str, spec: Mapping[str, Any]) -> FeatureSchema:
-    """Counts what each cross covers in training, on a million rows at most.
-
-    The number of distinct combinations is estimated from the share of used ids by linear counting (Whang,
-    Vander-Zanden, Taylor 1990); the collision rate is the share of combinations that share their id.
-
-    Args:
-        schema: The schema whose crosses are measured.
-        table: The transformed catalogue.
-        pattern: The transformed training interactions.
-        spec: How to parse them.
-
-    Returns:
-        The schema with ``distinct`` and ``collision_rate`` filled in.
-    """
-    seen = {cross.name: np.zeros(cross.buckets + 1, bool) for cross in schema.crosses}
-    rows = 0
-    for batch in parsed_batches(pattern, spec, 16_384) if schema.crosses else ():
-        item_rows = batch[ITEM_ROW].numpy()[:, 0]
-        for cross in schema.crosses:
-            inputs = [
-                batch[name].numpy() if schema.feature(name).side == "query" else table.features[name][item_rows]
-                for name in cross.inputs
-            ]
-            ids = cross_ids_numpy(inputs, cross.name, cross.buckets)
-            seen[cross.name][ids[ids > 0]] = True
-        rows += len(item_rows)
-        if rows >= _CROSS_ROWS:
-            break
-    return schema.model_copy(
-        update={"crosses": tuple(_with_coverage(cross, int(seen[cross.name].sum())) for cross in schema.crosses)}
-    )
-
-
-def _with_coverage(cross: CrossOutput, used: int) -> CrossOutput:
-    free = max(1.0 - used / cross.buckets, 0.5 / cross.buckets)
-    distinct = max(used, round(-cross.buckets * float(np.log(free))))
-    rate = 1.0 - used / distinct if distinct else 0.0
-    return cross.model_copy(update={"distinct": distinct, "collision_rate": round(rate, 6)})

@@ -27,7 +27,7 @@ class FeatureTransform(base_beam_component.BaseBeamComponent):
     """Turns raw interactions and items into ids and numbers by one graph per side.
 
     Outputs: ``transform_graphs`` (the graphs ``query/`` and ``item/``, the item vocabulary, and
-    ``features.json`` with names, widths, cardinalities and crosses), ``item_table`` (the transformed
+    ``features.json`` with names, widths and cardinalities), ``item_table`` (the transformed
     catalogue), ``transformed_interactions`` (tf.Examples per split: query features, item row, labels).
     """
 
@@ -46,7 +46,7 @@ class FeatureTransform(base_beam_component.BaseBeamComponent):
         Args:
             interactions: Examples with splits ``train``, ``validation``, ``test``.
             items: Examples with one row per item, sorted by id, in split ``train``.
-            config: Features, crosses and roles.
+            config: Features and roles.
             code_digest: Digest of the code, so that the cache notices a change.
         """
         outputs = output_channels(FeatureTransformSpec)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from crossrec.components.features.config import FeaturesConfig, Frozen
-from crossrec.components.features.crosses import CrossConfig
 
 
 class FeatureTransformConfig(Frozen):
-    """Features, crosses and the role columns that travel with the transformed interactions.
+    """Features and the role columns that travel with the transformed interactions.
 
     Attributes:
         features: The features of both sides.
-        crosses: The explicit crosses.
         item_column: The item id column of the items.
         interaction_item_column: The item id column of the interactions.
         user_column: The user id column of the interactions.
@@ -24,7 +22,6 @@ class FeatureTransformConfig(Frozen):
     """
 
     features: FeaturesConfig
-    crosses: tuple[CrossConfig, ...] = ()
     item_column: str
     interaction_item_column: str
     user_column: str

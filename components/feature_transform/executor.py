@@ -64,11 +64,5 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 vocabulary = graph[side].vocabulary_size_by_name(name)
             cardinalities[name] = preprocessing.cardinality(feature, vocabulary, len(item_ids))
         table = catalogue.build_item_table(config, item_pattern, f"{graphs.uri}/item", transform.read_counts(out))
-        schema = build_schema(
-            config.features, config.crosses, cardinalities, (config.item_column, table.items), config.labels
-        )
-        schema = catalogue.measure_crosses(
-            schema, table, f"{out.examples['train']}/*", graph["query"].transformed_feature_spec()
-        )
         table.write(table_artifact.uri)
-        schema.write(graphs.uri)
+        build_schema(config.features, cardinalities, (config.item_column, table.items), config.labels).write(graphs.uri)

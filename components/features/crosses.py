@@ -59,7 +59,7 @@ def check_crosses(crosses: Sequence[CrossConfig], features: FeaturesConfig) -> l
     crossable = [name for name, _, feature in features.items() if feature.kind == "ids"]
     names = [cross.name for cross in crosses]
     for position, cross in enumerate(crosses):
-        where = f"crosses[{position}]"
+        where = f"crosses.explicit.{position}"
         if names.count(cross.name) > 1:
             problems.append(f"{where}.name: {cross.name!r} is taken twice. Give each cross its own name")
         if cross.name in features.names:

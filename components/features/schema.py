@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -86,17 +87,12 @@ def is_padded(features: FeaturesConfig, name: str) -> bool:
 
 
 def build_schema(
-    features: FeaturesConfig,
-    crosses: tuple[CrossConfig, ...],
-    cardinalities: dict[str, int],
-    items: tuple[str, int],
-    labels: tuple[str, ...],
+    features: FeaturesConfig, cardinalities: dict[str, int], items: tuple[str, int], labels: tuple[str, ...]
 ) -> FeatureSchema:
-    """The schema from the configuration and what the analysis found.
+    """The schema from the configuration and what the analysis found, without crosses.
 
     Args:
         features: The features.
-        crosses: The explicit crosses.
         cardinalities: Ids of each id feature, the missing one included.
         items: The item id column, and the number of items.
         labels: Names of the labels.
@@ -112,24 +108,30 @@ def build_schema(
         )
         for name, side, feature in features.items()
     )
-    crossed = []
-    for cross in crosses:
-        sides = {features.side_of(name) for name in cross.inputs}
-        crossed.append(
-            CrossOutput(
-                name=cross.name,
-                inputs=cross.inputs,
-                side="both" if len(sides) == 2 else sides.pop(),
-                buckets=cross.buckets or default_buckets([cardinalities[name] for name in cross.inputs]),
-                width=int(np.prod([features.get(name).width for name in cross.inputs])),
-            )
-        )
     return FeatureSchema(
         raw_query=raw_columns(features, "query"),
         raw_item=raw_columns(features, "item"),
         features=outputs,
-        crosses=tuple(crossed),
+        crosses=(),
         items=items[1],
         item_column=items[0],
         labels=labels,
     )
+
+
+def add_crosses(schema: FeatureSchema, crosses: Iterable[CrossConfig]) -> FeatureSchema:
+    """The schema with further crosses, not measured yet."""
+    added = []
+    for cross in crosses:
+        inputs = [schema.feature(name) for name in cross.inputs]
+        sides = {feature.side for feature in inputs}
+        added.append(
+            CrossOutput(
+                name=cross.name,
+                inputs=cross.inputs,
+                side="both" if len(sides) == 2 else sides.pop(),
+                buckets=cross.buckets or default_buckets([feature.cardinality for feature in inputs]),
+                width=int(np.prod([feature.width for feature in inputs])),
+            )
+        )
+    return schema.model_copy(update={"crosses": (*schema.crosses, *added)})

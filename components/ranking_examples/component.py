@@ -8,7 +8,7 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts
 
-from crossrec.components.artifacts import CandidateIndex, ItemTable, RetrievalModel, TransformGraphs
+from crossrec.components.artifacts import CandidateIndex, CrossSet, ItemTable, RetrievalModel, TransformGraphs
 from crossrec.components.ranking_examples.config import RankingExamplesConfig
 from crossrec.components.ranking_examples.executor import Executor
 from crossrec.components.specs import make_spec, output_channels
@@ -18,6 +18,7 @@ RankingExamplesSpec = make_spec(
     inputs={
         "transformed_interactions": standard_artifacts.Examples,
         "transform_graphs": TransformGraphs,
+        "cross_set": CrossSet,
         "item_table": ItemTable,
         "retrieval_model": RetrievalModel,
         "candidate_index": CandidateIndex,
@@ -37,8 +38,8 @@ class RankingExamples(base_beam_component.BaseBeamComponent):
         """Constructs the component.
 
         Args:
-            channels: ``transformed_interactions``, ``transform_graphs``, ``item_table``, ``retrieval_model``,
-                ``candidate_index``.
+            channels: ``transformed_interactions``, ``transform_graphs``, ``cross_set``, ``item_table``,
+                ``retrieval_model``, ``candidate_index``.
             config: How many negatives, from where.
             code_digest: Digest of the code, so that the cache notices a change.
         """

@@ -14,7 +14,7 @@ from crossrec.components import properties
 from crossrec.components.ranking_examples.config import RankingExamplesConfig
 from crossrec.components.ranking_examples.generate import MakeExamples, add_examples
 
-_MODELS = ("transform_graphs", "item_table", "retrieval_model", "candidate_index")
+_MODELS = ("transform_graphs", "cross_set", "item_table", "retrieval_model", "candidate_index")
 _PARTITION_BYTES = 32 * 2**20
 
 

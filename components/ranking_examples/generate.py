@@ -29,8 +29,8 @@ class Retrieval:
     """The trained retrieval model over its index, as Beam workers use it."""
 
     def __init__(self, directories: Mapping[str, str], from_top: int):
-        """Loads ``transform_graphs``, ``item_table``, ``retrieval_model`` and ``candidate_index``."""
-        schema = FeatureSchema.read(directories["transform_graphs"])
+        """Loads ``cross_set``, ``item_table``, ``retrieval_model`` and ``candidate_index``."""
+        schema = FeatureSchema.read(directories["cross_set"])
         table = ItemTable.read(directories["item_table"])
         config = saving.read_config(directories["retrieval_model"], RetrievalConfig)
         model = train.build(schema, config, table)

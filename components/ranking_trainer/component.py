@@ -8,7 +8,7 @@ from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
 
-from crossrec.components.artifacts import ItemTable, RankingModel, TransformGraphs
+from crossrec.components.artifacts import CrossSet, ItemTable, RankingModel, TransformGraphs
 from crossrec.components.ranking_trainer.config import RankingConfig
 from crossrec.components.ranking_trainer.executor import Executor
 from crossrec.components.specs import make_spec, output_channels
@@ -18,6 +18,7 @@ RankingTrainerSpec = make_spec(
     inputs={
         "ranking_examples": standard_artifacts.Examples,
         "transform_graphs": TransformGraphs,
+        "cross_set": CrossSet,
         "item_table": ItemTable,
     },
     outputs={"ranking_model": RankingModel},
@@ -41,7 +42,7 @@ class RankingTrainer(base_component.BaseComponent):
         """Constructs the component.
 
         Args:
-            channels: ``ranking_examples``, ``transform_graphs``, ``item_table``.
+            channels: ``ranking_examples``, ``transform_graphs``, ``cross_set``, ``item_table``.
             config: Features, interaction, tasks, training.
             code_digest: Digest of the code, so that the cache notices a change.
             checkpoint_root: Directory that outlives a killed run, for checkpoints.

@@ -45,10 +45,16 @@ class Executor(base_executor.BaseExecutor):
         config = RankingConfig.model_validate_json(exec_properties["config"])
         graphs = properties.uri(input_dict, "transform_graphs")
         examples = artifact_utils.get_single_instance(input_dict["ranking_examples"])
-        identity = [exec_properties["config"], exec_properties["code_digest"], examples.uri, graphs]
+        identity = [
+            exec_properties["config"],
+            exec_properties["code_digest"],
+            examples.uri,
+            graphs,
+            properties.uri(input_dict, "cross_set"),
+        ]
         with checkpoint_directory(exec_properties["checkpoint_root"], "ranking", identity) as checkpoints:
             model, history = train(
-                FeatureSchema.read(graphs),
+                FeatureSchema.read(properties.uri(input_dict, "cross_set")),
                 ItemTable.read(properties.uri(input_dict, "item_table")),
                 config,
                 ranking_data(graphs, examples),

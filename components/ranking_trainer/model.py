@@ -16,9 +16,9 @@ from crossrec.components.features.schema import (
     FeatureSchema,
     label_key,
 )
+from crossrec.components.modeling import interactions
 from crossrec.components.modeling.fields import Fields
 from crossrec.components.modeling.inputs import ItemFeatures, Tensors, with_crosses
-from crossrec.components.modeling import interactions
 from crossrec.components.modeling.towers import required_features
 from crossrec.components.modeling.training import TrainableModel
 from crossrec.components.ranking_trainer.config import RankingConfig

@@ -8,7 +8,7 @@ from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
 
-from crossrec.components.artifacts import ItemTable, RetrievalModel, TransformGraphs
+from crossrec.components.artifacts import CrossSet, ItemTable, RetrievalModel, TransformGraphs
 from crossrec.components.retrieval_trainer.config import RetrievalConfig
 from crossrec.components.retrieval_trainer.executor import Executor
 from crossrec.components.specs import make_spec, output_channels
@@ -18,6 +18,7 @@ RetrievalTrainerSpec = make_spec(
     inputs={
         "transformed_interactions": standard_artifacts.Examples,
         "transform_graphs": TransformGraphs,
+        "cross_set": CrossSet,
         "item_table": ItemTable,
     },
     outputs={"retrieval_model": RetrievalModel},
@@ -41,7 +42,7 @@ class RetrievalTrainer(base_component.BaseComponent):
         """Constructs the component.
 
         Args:
-            channels: ``transformed_interactions``, ``transform_graphs``, ``item_table``.
+            channels: ``transformed_interactions``, ``transform_graphs``, ``cross_set``, ``item_table``.
             config: Towers, loss, training; ``label`` is set.
             code_digest: Digest of the code, so that the cache notices a change.
             checkpoint_root: Directory that outlives a killed run, for checkpoints.

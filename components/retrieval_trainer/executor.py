@@ -35,10 +35,16 @@ class Executor(base_executor.BaseExecutor):
         data = TrainingData(
             properties.split_patterns(examples), tft.TFTransformOutput(f"{graphs}/query").transformed_feature_spec()
         )
-        identity = [exec_properties["config"], exec_properties["code_digest"], examples.uri, graphs]
+        identity = [
+            exec_properties["config"],
+            exec_properties["code_digest"],
+            examples.uri,
+            graphs,
+            properties.uri(input_dict, "cross_set"),
+        ]
         with checkpoint_directory(exec_properties["checkpoint_root"], "retrieval", identity) as checkpoints:
             model, history = train(
-                FeatureSchema.read(graphs),
+                FeatureSchema.read(properties.uri(input_dict, "cross_set")),
                 ItemTable.read(properties.uri(input_dict, "item_table")),
                 config,
                 data,

@@ -18,6 +18,7 @@ ServingBundleSpec = make_spec(
     inputs={
         "interactions": standard_artifacts.Examples,
         "transform_graphs": artifacts.TransformGraphs,
+        "cross_set": artifacts.CrossSet,
         "item_table": artifacts.ItemTable,
         "retrieval_model": artifacts.RetrievalModel,
         "candidate_index": artifacts.CandidateIndex,
@@ -38,7 +39,7 @@ class ServingBundle(base_component.BaseComponent):
         """Constructs the component.
 
         Args:
-            channels: ``interactions`` (for golden requests), ``transform_graphs``, ``item_table``,
+            channels: ``interactions`` (for golden requests), ``transform_graphs``, ``cross_set``, ``item_table``,
                 ``retrieval_model``, ``candidate_index``, ``ranking_model``.
             config: Sizes and names.
             code_digest: Digest of the code, so that the cache notices a change.

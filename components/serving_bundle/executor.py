@@ -14,7 +14,7 @@ from crossrec.components.serving_bundle.config import ServingConfig
 from crossrec.components.serving_bundle.export import export, load_parts
 from crossrec.components.serving_bundle.requests import sample_rows
 
-_PARTS = ("transform_graphs", "item_table", "retrieval_model", "candidate_index", "ranking_model")
+_PARTS = ("transform_graphs", "cross_set", "item_table", "retrieval_model", "candidate_index", "ranking_model")
 
 
 class Executor(base_executor.BaseExecutor):

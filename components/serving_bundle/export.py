@@ -28,10 +28,11 @@ def load_parts(directories: Mapping[str, str], version_file: str) -> BundleParts
     """Loads what the trainers and the indexer left.
 
     Args:
-        directories: ``transform_graphs``, ``item_table``, ``retrieval_model``, ``candidate_index``, ``ranking_model``.
+        directories: ``transform_graphs``, ``cross_set``, ``item_table``, ``retrieval_model``,
+            ``candidate_index``, ``ranking_model``.
         version_file: See BundleParts.
     """
-    schema = FeatureSchema.read(directories["transform_graphs"])
+    schema = FeatureSchema.read(directories["cross_set"])
     table = ItemTable.read(directories["item_table"])
     towers = retrieval.build(schema, saving.read_config(directories["retrieval_model"], RetrievalConfig), table)
     saving.restore(directories["retrieval_model"], towers)

@@ -22,7 +22,7 @@ def check(spec: Spec) -> list[str]:
     """The combinations that cannot work: one line each, with field, value and mend."""
     return [
         *_columns(spec),
-        *check_crosses(spec.crosses, spec.features),
+        *check_crosses(spec.crosses.explicit, spec.features),
         *_towers(spec),
         *_ranking(spec),
         *_evaluation(spec),
@@ -78,7 +78,7 @@ def _columns(spec: Spec) -> Iterable[str]:
 
 def _names(spec: Spec, field: str, names: Iterable[str], side: str | None) -> Iterable[str]:
     """Problems of features and crosses that a model names."""
-    crosses = {cross.name: cross for cross in spec.crosses}
+    crosses = {cross.name: cross for cross in spec.crosses.explicit}
     names = list(names)
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"{field}: {name!r} stands there twice. Name it once"
@@ -102,7 +102,7 @@ def _towers(spec: Spec) -> Iterable[str]:
 
 
 def _ranking(spec: Spec) -> Iterable[str]:
-    crosses = [cross.name for cross in spec.crosses]
+    crosses = [cross.name for cross in spec.crosses.explicit]
     yield from _names(spec, "ranking.features", spec.ranking.features, None)
     for name in set(spec.ranking.features) & set(crosses):
         yield f"ranking.features: {name!r} is a cross. Name it under ranking.crosses, or leave that out for all"

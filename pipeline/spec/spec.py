@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from crossrec.components.cross_selector.config import CrossesConfig
 from crossrec.components.evaluation.config import EvaluationConfig
 from crossrec.components.example_gen.config import DataConfig
 from crossrec.components.features.config import FeaturesConfig, Frozen
-from crossrec.components.features.crosses import CrossConfig
 from crossrec.components.ranking_trainer.config import RankingConfig
 from crossrec.components.retrieval_trainer.config import RetrievalConfig
 from crossrec.components.serving_bundle.config import ServingConfig
@@ -33,7 +33,7 @@ class Spec(Frozen):
         data: Where the tables lie, what their columns mean, how time splits them.
         validation: Schemas.
         features: What each raw column becomes.
-        crosses: Explicit crosses of features.
+        crosses: Crosses of features: explicit ones, and how to find others.
         retrieval: The two towers.
         ranking: The ranking model.
         evaluation: What is measured, and what decides the blessing.
@@ -44,7 +44,7 @@ class Spec(Frozen):
     data: DataConfig
     validation: ValidationConfig = ValidationConfig()
     features: FeaturesConfig
-    crosses: tuple[CrossConfig, ...] = ()
+    crosses: CrossesConfig = CrossesConfig()
     retrieval: RetrievalConfig
     ranking: RankingConfig
     evaluation: EvaluationConfig = EvaluationConfig()

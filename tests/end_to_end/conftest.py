@@ -59,7 +59,10 @@ def trained(marketplace_run):
 
     uris = marketplace_run.uris
     graphs, ranked = uris["FeatureTransform"]["transform_graphs"], uris["RankingTrainer"]["ranking_model"]
-    schema, table = FeatureSchema.read(graphs), ItemTable.read(uris["FeatureTransform"]["item_table"])
+    schema, table = (
+        FeatureSchema.read(uris["CrossSelector"]["cross_set"]),
+        ItemTable.read(uris["FeatureTransform"]["item_table"]),
+    )
     retrieved = uris["RetrievalTrainer"]["retrieval_model"]
     towers = retrieval.build(schema, saving.read_config(retrieved, RetrievalConfig), table)
     saving.restore(retrieved, towers)

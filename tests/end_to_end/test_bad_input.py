@@ -217,8 +217,12 @@ def test_missing_values_of_every_kind_went_through_the_whole_pipeline(marketplac
         ({"validation": {"item_schema": "x"}}, "validation.item_schema", ["Did you mean 'items_schema'?"]),
         ({"features.item.price.type": "number"}, "features.item.price", ["number", "numeric"]),
         ({"features.query.device.vocab": {}}, "features.query.device.vocab", ["unknown key", "vocabulary"]),
-        ({"crosses.0.inputs": ["user_segment", "colour"]}, "crosses[0].inputs", ["'colour'", "not a feature"]),
-        ({"crosses.0.inputs": ["price", "category"]}, "crosses[0].inputs", ["'price'", "'buckets'"]),
+        (
+            {"crosses.explicit.0.inputs": ["user_segment", "colour"]},
+            "crosses.explicit.0.inputs",
+            ["'colour'", "not a feature"],
+        ),
+        ({"crosses.explicit.0.inputs": ["price", "category"]}, "crosses.explicit.0.inputs", ["'price'", "'buckets'"]),
         ({"retrieval.query.features": ["user_id", "brand"]}, "retrieval.query.features", ["'brand'", "other side"]),
         ({"retrieval.loss": {"temperature": 0}}, "retrieval.loss.temperature", ["0", "greater than 0"]),
         ({"ranking.tasks.0.label": "bought"}, "ranking.tasks.0.label", ["'bought'", "clicked, purchased"]),
@@ -241,7 +245,9 @@ def test_a_spec_error_in_any_section_names_field_value_and_mend(attempt, changes
 
 
 def test_all_problems_of_a_spec_are_told_at_once(attempt):
-    message = attempt(changes={"serving.candidates": 5, "evaluation.k": [10, 50], "crosses.0.inputs": ["device", "x"]})
+    message = attempt(
+        changes={"serving.candidates": 5, "evaluation.k": [10, 50], "crosses.explicit.0.inputs": ["device", "x"]}
+    )
     assert len(message.strip().splitlines()) >= 4
     assert "problems" in message.splitlines()[0]
 

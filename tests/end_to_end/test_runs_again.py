@@ -145,7 +145,7 @@ def test_a_changed_training_is_killed_and_goes_on_where_it_was(marketplace_run, 
     other = here(capfd, *arguments(marketplace_run))
     assert other.returncode == 2, other.stdout + other.stderr
     assert "is in use by process" in other.stderr and "--root" in other.stderr
-    assert "[ 1/16]" not in other.stdout
+    assert "[ 1/17]" not in other.stdout
     running.close()
 
     assert worked(first) == ["RankingTrainer"]

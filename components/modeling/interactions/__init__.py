@@ -6,14 +6,32 @@ from typing import Annotated, Any, Union
 
 from pydantic import Field
 
+from crossrec.components.modeling.interactions.auto_int import AutoInt, AutoIntConfig
+from crossrec.components.modeling.interactions.cin import XDeepFM, XDeepFMConfig
 from crossrec.components.modeling.interactions.dcn_v2 import DCNV2, DCNV2Config
+from crossrec.components.modeling.interactions.deep_fm import DeepFM, DeepFMConfig
+from crossrec.components.modeling.interactions.fm import FM, FMConfig
+from crossrec.components.modeling.interactions.fmfm import FmFM, FmFMConfig
+from crossrec.components.modeling.interactions.fwfm import FwFM, FwFMConfig
 from crossrec.components.modeling.interactions.interaction import Interaction
 from crossrec.components.modeling.interactions.mlp import MLP, MLPConfig
 
-LAYERS: tuple[type[Interaction], ...] = (DCNV2, MLP)
+LAYERS: tuple[type[Interaction], ...] = (MLP, FM, FwFM, FmFM, DeepFM, DCNV2, XDeepFM, AutoInt)
 """Every interaction that a spec can name."""
 
-InteractionConfig = Annotated[Union[DCNV2Config, MLPConfig], Field(discriminator="type")]
+InteractionConfig = Annotated[
+    Union[
+        MLPConfig,
+        FMConfig,
+        FwFMConfig,
+        FmFMConfig,
+        DeepFMConfig,
+        DCNV2Config,
+        XDeepFMConfig,
+        AutoIntConfig,
+    ],
+    Field(discriminator="type"),
+]
 
 
 def build(config: Any, **kwargs: Any) -> Interaction:

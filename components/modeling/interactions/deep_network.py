@@ -35,7 +35,9 @@ class DeepNetwork(tf_keras.layers.Layer):
             tf_keras.layers.Dense(units, activation=None if config.batch_normalisation else "relu")
             for units in config.layers
         ]
-        self._normalisations = [tf_keras.layers.BatchNormalization() for _ in config.layers * config.batch_normalisation]
+        self._normalisations = [
+            tf_keras.layers.BatchNormalization() for _ in config.layers * config.batch_normalisation
+        ]
         self._dropout = tf_keras.layers.Dropout(config.dropout)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:

@@ -12,6 +12,7 @@ from crossrec.components.features.schema import (
     RETRIEVAL_SCORE,
     RETRIEVED,
     WEIGHT,
+    add_crosses,
     build_schema,
     label_key,
 )
@@ -46,7 +47,7 @@ CARDINALITIES = {"user": 9, "likes": 7, "recent_items": ITEMS, "item_id": ITEMS 
 
 
 def make_schema():
-    return build_schema(FEATURES, CROSSES, CARDINALITIES, ("item_id", ITEMS), ("clicked", "bought"))
+    return add_crosses(build_schema(FEATURES, CARDINALITIES, ("item_id", ITEMS), ("clicked", "bought")), CROSSES)
 
 
 def make_table(seed=0, frequencies=None):

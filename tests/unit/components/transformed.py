@@ -11,12 +11,14 @@ from crossrec.components.feature_transform import catalogue
 from crossrec.components.feature_transform.config import FeatureTransformConfig
 from crossrec.components.feature_transform.transform import TransformPaths, add_transform, read_counts
 from crossrec.components.features.config import Categorical
+from crossrec.components.features.crosses import CrossConfig
 from crossrec.components.features.item_table import ItemTable
 from crossrec.components.features.preprocessing import cardinality
-from crossrec.components.features.schema import build_schema
+from crossrec.components.features.schema import add_crosses, build_schema
 from tests.unit.components.records import write_records
 
 PRICE = {"type": "numeric", "column": "price_max"}
+CROSSES = (CrossConfig(inputs=["device", "brand"]), CrossConfig(inputs=["likes", "tags"]))
 CONFIG = FeatureTransformConfig.model_validate(
     {
         "features": {
@@ -48,7 +50,6 @@ CONFIG = FeatureTransformConfig.model_validate(
                 "price": {"type": "numeric", "impute": "zero", "normalise": "none"},
             },
         },
-        "crosses": [{"inputs": ["device", "brand"]}, {"inputs": ["likes", "tags"]}],
         "item_column": "item_id",
         "interaction_item_column": "item",
         "user_column": "user_id",
@@ -168,4 +169,5 @@ def make_schema(transformed):
         if isinstance(feature, Categorical) and feature.hash_buckets is None:
             vocabulary = transformed.graph(side).vocabulary_size_by_name(name)
         cardinalities[name] = cardinality(feature, vocabulary, len(ITEMS))
-    return build_schema(CONFIG.features, CONFIG.crosses, cardinalities, ("item_id", len(ITEMS)), CONFIG.labels)
+    schema = build_schema(CONFIG.features, cardinalities, ("item_id", len(ITEMS)), CONFIG.labels)
+    return add_crosses(schema, CROSSES)

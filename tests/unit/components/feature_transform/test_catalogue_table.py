@@ -8,7 +8,6 @@ import pytest
 from crossrec.components.errors import DataError
 from crossrec.components.feature_transform import catalogue
 from crossrec.components.features import preprocessing
-from crossrec.components.features.schema import CrossOutput, build_schema
 from tests.unit.components.records import write_records
 from tests.unit.components.transformed import CONFIG, ITEMS, NEVER_CLICKED, TRAIN
 
@@ -60,40 +59,3 @@ def test_raw_columns_are_read_over_several_files_and_missing_is_empty(tmp_path):
     columns = catalogue.read_item_columns(write_records(tmp_path, rows, 3), ["id", "t", "id"])
     assert columns["id"].tolist() == [row["id"] for row in rows]
     assert columns["t"].tolist() == ["ä, b" if n % 2 else "" for n in range(7)]
-
-
-def test_crosses_are_measured_on_the_rows_of_training(transformed):
-    sizes = {"device": 6, "hashed": 32, "likes": 6, "words": 1000, "band": 5, "hour": 25, "gone_band": 11}
-    sizes |= {"gone_text": 3, "item_id": 12, "brand": 5, "tags": 5}
-    schema = build_schema(CONFIG.features, CONFIG.crosses, sizes, ("item_id", len(ITEMS)), CONFIG.labels)
-    measured = catalogue.measure_crosses(
-        schema,
-        transformed.table,
-        f"{transformed.paths.examples['train']}/*",
-        transformed.graph("query").transformed_feature_spec(),
-    )
-    brand = {item["item_id"]: item["brand"] if item["brand"] != "brand 2" else "unknown" for item in ITEMS}
-    seen = {(row["device"], brand[row["item"]]) for row in TRAIN}
-    cross = measured.cross("device_x_brand")
-    assert abs(cross.distinct - len(seen)) <= max(2, 0.15 * len(seen))
-    assert 0 <= cross.collision_rate < 0.3
-    assert measured.model_copy(update={"crosses": schema.crosses}) == schema
-
-
-@pytest.mark.parametrize("buckets", [64, 1024, 2**16])
-def test_distinct_combinations_are_estimated_from_the_used_ids(buckets):
-    rng = np.random.default_rng(buckets)
-    distinct = buckets // 2
-    used = len(np.unique(rng.integers(0, buckets, distinct)))
-    cross = catalogue._with_coverage(
-        CrossOutput(name="x", inputs=("a", "b"), side="query", buckets=buckets, width=1), used
-    )
-    assert abs(cross.distinct - distinct) < max(0.02 * distinct, 3 * np.sqrt(distinct) * 0.5)
-    assert cross.collision_rate == pytest.approx(1 - used / cross.distinct, abs=1e-6)
-
-
-@pytest.mark.parametrize("used", [0, 1, 64])
-def test_coverage_has_a_value_at_its_ends(used):
-    cross = CrossOutput(name="x", inputs=("a", "b"), side="query", buckets=64, width=1)
-    found = catalogue._with_coverage(cross, used)
-    assert found.distinct >= used and 0 <= found.collision_rate < 1

@@ -177,11 +177,11 @@ FEATURES = FeaturesConfig.model_validate(
 @pytest.mark.parametrize(
     ("crosses", "field", "value", "mend"),
     [
-        ([["device", "colour"]], "crosses[0].inputs", "'colour'", "Known: device"),
-        ([["device", "limit"]], "crosses[0].inputs", "'limit'", "'buckets'"),
-        ([["brand", "recent_items"]], "crosses[0].inputs", "'recent_items'", "Cross a feature"),
-        ([["likes", "tags"]], "crosses[0].inputs", "400", "Lower 'max_length'"),
-        ([["device", "brand"], ["device", "brand"]], "crosses[1].name", "'device_x_brand'", "its own name"),
+        ([["device", "colour"]], "crosses.explicit.0.inputs", "'colour'", "Known: device"),
+        ([["device", "limit"]], "crosses.explicit.0.inputs", "'limit'", "'buckets'"),
+        ([["brand", "recent_items"]], "crosses.explicit.0.inputs", "'recent_items'", "Cross a feature"),
+        ([["likes", "tags"]], "crosses.explicit.0.inputs", "400", "Lower 'max_length'"),
+        ([["device", "brand"], ["device", "brand"]], "crosses.explicit.1.name", "'device_x_brand'", "its own name"),
     ],
 )
 def test_impossible_crosses_are_refused_with_field_value_and_mend(crosses, field, value, mend):
@@ -191,7 +191,7 @@ def test_impossible_crosses_are_refused_with_field_value_and_mend(crosses, field
 
 def test_a_cross_may_not_take_the_name_of_a_feature():
     (problem,) = check_crosses([CrossConfig(inputs=["device", "brand"], name="tags")], FEATURES)
-    assert "crosses[0].name" in problem and "'tags'" in problem and "another one" in problem
+    assert "crosses.explicit.0.name" in problem and "'tags'" in problem and "another one" in problem
 
 
 def test_possible_crosses_have_no_problems():

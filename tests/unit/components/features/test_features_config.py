@@ -6,7 +6,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from crossrec.components.features.config import Feature, FeaturesConfig, raw_columns
 from crossrec.components.features.crosses import CrossConfig
-from crossrec.components.features.schema import FeatureSchema, build_schema
+from crossrec.components.features.schema import FeatureSchema, add_crosses, build_schema
 
 
 def features(**item):
@@ -83,7 +83,8 @@ def schema_of():
         CrossConfig(inputs=["tags", "brand"]),
         CrossConfig(inputs=["device", "tags", "brand"]),
     )
-    return build_schema(config, crosses, {"device": 3, "brand": 10, "tags": 7}, ("item_id", 12), ("clicked",))
+    schema = build_schema(config, {"device": 3, "brand": 10, "tags": 7}, ("item_id", 12), ("clicked",))
+    return add_crosses(schema, crosses)
 
 
 def test_the_schema_says_side_width_and_buckets_of_crosses():

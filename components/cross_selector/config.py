@@ -1,0 +1,30 @@
+"""The ``crosses`` section of the spec, and what the selector needs to know beside it."""
+
+from __future__ import annotations
+
+from crossrec.components.features.config import FeaturesConfig, Frozen
+from crossrec.components.features.crosses import CrossConfig
+
+
+class CrossesConfig(Frozen):
+    """Which crosses the models see.
+
+    Attributes:
+        explicit: Crosses that are always there.
+    """
+
+    explicit: tuple[CrossConfig, ...] = ()
+
+
+class CrossSelectorConfig(Frozen):
+    """What the selector computes.
+
+    Attributes:
+        features: The features that crosses are made of.
+        crosses: The crosses, explicit and to be found.
+        label: The label that the crosses shall explain.
+    """
+
+    features: FeaturesConfig
+    crosses: CrossesConfig
+    label: str

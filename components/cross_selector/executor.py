@@ -1,0 +1,40 @@
+"""Adapts TFX artifacts to the choice and the fit of crosses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow_transform as tft
+from tfx import types
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import artifact_utils
+
+from crossrec.components import properties
+from crossrec.components.cross_selector.config import CrossSelectorConfig
+from crossrec.components.cross_selector.measure import measure_crosses
+from crossrec.components.features.item_table import ItemTable
+from crossrec.components.features.schema import FeatureSchema, add_crosses
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Chooses, fits and measures the crosses."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Runs the component; see CrossSelector for inputs, outputs and parameters."""
+        config = CrossSelectorConfig.model_validate_json(exec_properties["config"])
+        graphs = properties.uri(input_dict, "transform_graphs")
+        table = ItemTable.read(properties.uri(input_dict, "item_table"))
+        interactions = artifact_utils.get_single_instance(input_dict["transformed_interactions"])
+        schema = add_crosses(FeatureSchema.read(graphs), config.crosses.explicit)
+        schema = measure_crosses(
+            schema,
+            table,
+            properties.split_patterns(interactions)["train"],
+            tft.TFTransformOutput(f"{graphs}/query").transformed_feature_spec(),
+        )
+        schema.write(properties.uri(output_dict, "cross_set"))
