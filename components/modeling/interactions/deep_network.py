@@ -26,7 +26,7 @@ class DeepConfig(Frozen):
 
 
 class DeepNetwork(tf_keras.layers.Layer):
-    """Dense, (batch normalisation,) ReLU, dropout; ``[N, in]`` to ``[N, layers[-1]]``, or ``[N, in]`` without layers."""
+    """Dense, (batch normalisation,) ReLU, dropout: ``[N, in]`` to ``[N, layers[-1]]``; without layers, the input."""
 
     def __init__(self, config: DeepConfig, **kwargs: Any):
         """Constructs the layers."""
