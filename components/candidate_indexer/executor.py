@@ -28,10 +28,8 @@ class Executor(base_executor.BaseExecutor):
         """Runs the component; see CandidateIndexer for inputs, outputs and parameters."""
         del exec_properties
         directory = properties.uri(input_dict, "retrieval_model")
-        model = train.build(
-            FeatureSchema.read(properties.uri(input_dict, "cross_set")),
-            saving.read_config(directory, RetrievalConfig),
-            ItemTable.read(properties.uri(input_dict, "item_table")),
-        )
-        saving.restore(directory, model)
-        write_index(properties.uri(output_dict, "candidate_index"), model.embed_catalogue())
+        schema = FeatureSchema.read(properties.uri(input_dict, "cross_set"))
+        table = ItemTable.read(properties.uri(input_dict, "item_table"))
+        refit = saving.read_config(directory, RetrievalConfig).refit
+        towers = [train.load(directory, schema, table, served) for served in ((False, True) if refit else (False,))]
+        write_index(properties.uri(output_dict, "candidate_index"), *(model.embed_catalogue() for model in towers))

@@ -11,13 +11,16 @@ from tfx.dsl.io import fileio
 
 from crossrec.components.features.item_table import Array
 
+_SERVED = "served"
 
-def write_index(directory: str, embeddings: Array) -> None:
+
+def write_index(directory: str, embeddings: Array, served: Array | None = None) -> None:
     """Writes an index.
 
     Args:
         directory: Where to.
         embeddings: float32 ``[N + 1, D]``; the last row is the unknown item, which is never found.
+        served: Those to serve, where they are others.
 
     Raises:
         FloatingPointError: An embedding is not finite.
@@ -28,6 +31,8 @@ def write_index(directory: str, embeddings: Array) -> None:
             f"retrieval.training: {bad.size} item embeddings are not finite, the first that of row {bad[0]}. "
             "Lower learning_rate and train again"
         )
+    if served is not None:
+        write_index(f"{directory}/{_SERVED}", served)
     fileio.makedirs(directory)
     buffer = io.BytesIO()
     np.save(buffer, embeddings)
@@ -37,8 +42,15 @@ def write_index(directory: str, embeddings: Array) -> None:
         file.write(json.dumps({"type": "exact", "items": len(embeddings) - 1, "dimension": embeddings.shape[1]}))
 
 
-def read_embeddings(directory: str) -> Array:
-    """The embeddings of an index, float32 ``[N + 1, D]``."""
+def read_embeddings(directory: str, served: bool = False) -> Array:
+    """The embeddings of an index, float32 ``[N + 1, D]``.
+
+    Args:
+        directory: Where the index is.
+        served: Whether those to serve are wanted, where they are others.
+    """
+    if served and fileio.exists(f"{directory}/{_SERVED}"):
+        directory = f"{directory}/{_SERVED}"
     with fileio.open(f"{directory}/embeddings.npy", "rb") as file:
         out: Array = np.load(io.BytesIO(file.read()))
     return out

@@ -11,8 +11,7 @@ from tfx.types import artifact_utils
 
 from crossrec.components import properties
 from crossrec.components.cross_selector.config import CrossSelectorConfig
-from crossrec.components.cross_selector.measure import measure_crosses
-from crossrec.components.features.item_table import ItemTable
+from crossrec.components.cross_selector.fit import FitPlan, add_fit
 from crossrec.components.features.schema import FeatureSchema, add_crosses
 
 
@@ -28,13 +27,17 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Runs the component; see CrossSelector for inputs, outputs and parameters."""
         config = CrossSelectorConfig.model_validate_json(exec_properties["config"])
         graphs = properties.uri(input_dict, "transform_graphs")
-        table = ItemTable.read(properties.uri(input_dict, "item_table"))
         interactions = artifact_utils.get_single_instance(input_dict["transformed_interactions"])
-        schema = add_crosses(FeatureSchema.read(graphs), config.crosses.explicit)
-        schema = measure_crosses(
-            schema,
-            table,
-            properties.split_patterns(interactions)["train"],
-            tft.TFTransformOutput(f"{graphs}/query").transformed_feature_spec(),
+        plan = FitPlan(
+            schema=add_crosses(FeatureSchema.read(graphs), config.crosses.explicit),
+            item_table=properties.uri(input_dict, "item_table"),
+            label=config.label,
+            spec=tft.TFTransformOutput(f"{graphs}/query").transformed_feature_spec(),
         )
-        schema.write(properties.uri(output_dict, "cross_set"))
+        with self._make_beam_pipeline() as pipeline:
+            add_fit(
+                pipeline,
+                properties.split_patterns(interactions)["train"],
+                plan,
+                properties.uri(output_dict, "cross_set"),
+            )

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Side = Literal["query", "item"]
-RawKind = Literal["string", "float", "int", "strings"]
+RawKind = Literal["string", "float", "int", "strings", "floats"]
 
 NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
 """Names of features and crosses: they become names of files, of tensors and of variables."""
@@ -179,7 +179,31 @@ class RecentItems(_Feature):
         return self.max_length
 
 
-Feature = Annotated[Union[Categorical, Numeric, Buckets, TimePart, Text, RecentItems], Field(discriminator="type")]
+class Vector(_Feature):
+    """A list of numbers as it stands, such as an embedding made elsewhere; zeros where it is missing."""
+
+    type: Literal["vector"]
+    dimension: int = Field(ge=1, le=4096)
+
+    @property
+    def raw_kind(self) -> RawKind:
+        """Floats, as many as the dimension says."""
+        return "floats"
+
+    @property
+    def kind(self) -> Literal["ids", "dense", "items"]:
+        """Dense numbers."""
+        return "dense"
+
+    @property
+    def width(self) -> int:
+        """The dimension."""
+        return self.dimension
+
+
+Feature = Annotated[
+    Union[Categorical, Numeric, Buckets, TimePart, Text, RecentItems, Vector], Field(discriminator="type")
+]
 
 
 class FeaturesConfig(Frozen):

@@ -24,6 +24,7 @@ from crossrec.components.features.config import (
     Side,
     Text,
     TimePart,
+    Vector,
     raw_columns,
 )
 
@@ -32,6 +33,7 @@ RAW_DTYPES: dict[RawKind, tf.DType] = {
     "strings": tf.string,
     "float": tf.float32,
     "int": tf.int64,
+    "floats": tf.float32,
 }
 PADDING = -1
 MISSING_ID, UNKNOWN_ID = 0, 1
@@ -47,15 +49,19 @@ def dense_to_sparse(values: tf.Tensor, kind: RawKind) -> tf.SparseTensor:
     """A request's tensor as the sparse tensor of its present values.
 
     Args:
-        values: ``[B]``, or ``[B, K]`` for ``strings``; missing is "" (strings), NaN (floats), 0 (ints).
+        values: ``[B]``, or ``[B, K]`` for ``strings`` and ``floats``; missing is "" (strings), NaN (floats),
+            0 (ints). ``floats`` are missing as a whole where one of them is no finite number.
         kind: What the values are.
 
     Returns:
         Sparse ``[B, 1]`` or ``[B, K]``; the present values of a row stand at its beginning.
     """
-    if kind != "strings":
+    if kind not in ("strings", "floats"):
         values = values[:, None]
-    if kind == "float":
+    if kind == "floats":
+        finite = tf.reduce_all(tf.math.is_finite(values), 1, keepdims=True)
+        present = tf.broadcast_to(finite, tf.shape(values))
+    elif kind == "float":
         present = tf.math.is_finite(values)
     elif kind == "int":
         present = tf.not_equal(values, 0)
@@ -223,12 +229,17 @@ def _recent_items(raw: tf.SparseTensor, feature: RecentItems, item_vocabulary: s
     return rows(found, feature.width, PADDING)
 
 
+def _vector(raw: tf.SparseTensor, feature: Vector, name: str) -> tf.Tensor:
+    return rows(raw, feature.width, 0.0)
+
+
 _OPERATORS: dict[type, Callable[[tf.SparseTensor, Any, str], tf.Tensor]] = {
     Categorical: _categorical,
     Numeric: _numeric,
     Buckets: _buckets,
     TimePart: _time_part,
     Text: _text,
+    Vector: _vector,
 }
 
 

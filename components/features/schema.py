@@ -6,16 +6,22 @@ from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
+from pydantic import PrivateAttr
 from tfx.dsl.io import fileio
 
 from crossrec.components.features.config import FeaturesConfig, Frozen, RawKind, Side, raw_columns
-from crossrec.components.features.crosses import CrossConfig, default_buckets
+from crossrec.components.features.crosses.config import CrossConfig, HashedCross, SimilarityCross, StatisticsCross
+from crossrec.components.features.crosses.hashing import default_buckets
+from crossrec.components.features.crosses.tables import CrossTables
 
 FILE = "features.json"
 # Columns of the transformed interactions beside the features. '@' cannot stand in a feature's name.
 ITEM_ROW, USER, TIMESTAMP, POSITION = "@item_row", "@user", "@timestamp", "@position"
 # Columns that the ranking examples add.
 RETRIEVAL_SCORE, WEIGHT, RETRIEVED, CANDIDATE = "@retrieval_score", "@weight", "@retrieved", "@candidate"
+
+# Statistics need no vector for each combination, so there may be more of them than ids.
+_STATISTICS_BUCKETS = 2**20
 
 
 def label_key(label: str) -> str:
@@ -35,15 +41,42 @@ class FeatureOutput(Frozen):
 
 
 class CrossOutput(Frozen):
-    """One cross: int64 ``[B, width]`` in 1…buckets, -1 for padding; and what it covers in training."""
+    """One cross, and what it covers in training.
 
-    name: str
-    inputs: tuple[str, ...]
+    Attributes:
+        config: What it is made of, and how.
+        side: The side that knows all its inputs.
+        kind: ``ids`` (int64, -1 is padding, 0 all rare combinations) or ``dense`` (float32).
+        width: Numbers or ids of an example.
+        buckets: Largest id; of a cross of statistics the hashed combinations that it tells apart.
+        distinct: Different combinations in training.
+        collision_rate: Share of them that have an id together with others.
+        coverage: Share of the combinations of the training rows that occurred often enough to learn from.
+    """
+
+    config: CrossConfig
     side: Literal["query", "item", "both"]
-    buckets: int
+    kind: Literal["ids", "dense"] = "ids"
     width: int
+    buckets: int = 0
     distinct: int = 0
     collision_rate: float = 0.0
+    coverage: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The name of the cross."""
+        return self.config.name
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The features that are crossed."""
+        return self.config.inputs
+
+    @property
+    def pooling(self) -> Literal["mean", "sum"]:
+        """How the vectors of several ids become one."""
+        return "sum" if getattr(self.config, "pairs", "all") == "any" else "mean"
 
 
 class FeatureSchema(Frozen):
@@ -56,6 +89,18 @@ class FeatureSchema(Frozen):
     items: int
     item_column: str
     labels: tuple[str, ...]
+    _tables: CrossTables = PrivateAttr(default_factory=CrossTables)
+
+    @property
+    def tables(self) -> CrossTables:
+        """What the fitted crosses look up."""
+        return self._tables
+
+    def with_fitted(self, crosses: Iterable[CrossOutput], tables: CrossTables) -> FeatureSchema:
+        """The schema with other crosses and their tables."""
+        out = self.model_copy(update={"crosses": tuple(crosses)})
+        out._tables = tables
+        return out
 
     def side(self, side: Side) -> list[FeatureOutput]:
         """The features of one side, in the order of the spec."""
@@ -70,20 +115,23 @@ class FeatureSchema(Frozen):
         return next(cross for cross in self.crosses if cross.name == name)
 
     def write(self, directory: str) -> None:
-        """Writes the schema into a directory."""
+        """Writes the schema, and the tables of its crosses if there are any, into a directory."""
         with fileio.open(f"{directory}/{FILE}", "w") as file:
             file.write(self.model_dump_json(indent=1))
+        self._tables.write(directory)
 
     @classmethod
     def read(cls, directory: str) -> FeatureSchema:
         """Reads the schema of a directory."""
         with fileio.open(f"{directory}/{FILE}", "r") as file:
-            return cls.model_validate_json(file.read())
+            schema = cls.model_validate_json(file.read())
+        return schema.with_fitted(schema.crosses, CrossTables.read(directory))
 
 
 def is_padded(features: FeaturesConfig, name: str) -> bool:
     """Whether the feature's rows hold several values, padded with -1."""
-    return features.get(name).width > 1 or getattr(features.get(name), "multi_valued", False)
+    feature = features.get(name)
+    return feature.kind != "dense" and (feature.width > 1 or getattr(feature, "multi_valued", False))
 
 
 def build_schema(
@@ -120,18 +168,28 @@ def build_schema(
 
 
 def add_crosses(schema: FeatureSchema, crosses: Iterable[CrossConfig]) -> FeatureSchema:
-    """The schema with further crosses, not measured yet."""
-    added = []
-    for cross in crosses:
-        inputs = [schema.feature(name) for name in cross.inputs]
-        sides = {feature.side for feature in inputs}
-        added.append(
-            CrossOutput(
-                name=cross.name,
-                inputs=cross.inputs,
-                side="both" if len(sides) == 2 else sides.pop(),
-                buckets=cross.buckets or default_buckets([feature.cardinality for feature in inputs]),
-                width=int(np.prod([feature.width for feature in inputs])),
-            )
-        )
+    """The schema with further crosses, not fitted yet.
+
+    Args:
+        schema: The schema.
+        crosses: Crosses without granularities, see ``expand``.
+    """
+    added = tuple(_cross_output(schema, cross) for cross in crosses)
     return schema.model_copy(update={"crosses": (*schema.crosses, *added)})
+
+
+def _cross_output(schema: FeatureSchema, cross: CrossConfig) -> CrossOutput:
+    inputs = [schema.feature(name) for name in cross.inputs]
+    sides = {feature.side for feature in inputs}
+    side: Literal["query", "item", "both"] = "both" if len(sides) == 2 else sides.pop()
+    if isinstance(cross, SimilarityCross):
+        return CrossOutput(config=cross, side=side, kind="dense", width=len(cross.measures))
+    cardinalities = [feature.cardinality for feature in inputs]
+    if isinstance(cross, StatisticsCross):
+        buckets = cross.buckets or default_buckets(cardinalities, _STATISTICS_BUCKETS)
+        return CrossOutput(config=cross, side=side, kind="dense", width=len(cross.statistics), buckets=buckets)
+    buckets = 0
+    if isinstance(cross, HashedCross):
+        buckets = cross.buckets or default_buckets(cardinalities)
+    width = int(np.prod([feature.width for feature in inputs]))
+    return CrossOutput(config=cross, side=side, width=width, buckets=buckets)

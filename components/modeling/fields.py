@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from crossrec.components.features.schema import FeatureSchema
+from crossrec.components.features.schema import CrossOutput, FeatureSchema
 from crossrec.components.modeling.inputs import Tensors
 
 _ID_DEVIATION, _DENSE_DEVIATION = 0.03, 0.1
@@ -22,9 +22,10 @@ _ID_DEVIATION, _DENSE_DEVIATION = 0.03, 0.1
 class Fields(tf_keras.layers.Layer):
     """Named features and crosses as fields.
 
-    Ids int64 ``[..., width]`` become the mean of their rows; -1 is padding, and all padding gives zeros. A
-    dense number float32 ``[..., 1]`` becomes itself times a vector. Beside its field each id or number has
-    ``linear`` weights, which begin as zeros and are summed over all features.
+    Ids int64 ``[..., width]`` become the mean of their rows, those of a cross with ``pairs: any`` their sum; -1 is
+    padding, and all padding gives zeros. Dense numbers float32 ``[..., width]`` become the sum of as many vectors,
+    each times its number. Beside its field each id or number has ``linear`` weights, which begin as zeros and are
+    summed over all features.
     """
 
     def __init__(self, schema: FeatureSchema, names: Sequence[str], dimension: int, linear: int = 0, **kwargs: Any):
@@ -42,25 +43,24 @@ class Fields(tf_keras.layers.Layer):
         crosses = {cross.name: cross for cross in schema.crosses}
         self._widths: dict[str, int] = {}
         self._offsets: dict[str, int] = {}
-        self._dense: list[str] = []
-        self._rows = 0
+        self._columns: dict[str, int] = {}
+        self._summed = {cross.name for cross in schema.crosses if cross.pooling == "sum"}
+        self._rows = self._numbers = 0
         for name in names:
-            if name in crosses:
-                self._widths[name], size = crosses[name].width, crosses[name].buckets + 1
+            output = crosses[name] if name in crosses else schema.feature(name)
+            self._widths[name] = output.width
+            if output.kind == "dense":
+                self._columns[name] = self._numbers
+                self._numbers += output.width
             else:
-                feature = schema.feature(name)
-                self._widths[name], size = feature.width, feature.cardinality
-                if feature.kind == "dense":
-                    self._dense.append(name)
-                    continue
-            self._offsets[name] = self._rows
-            self._rows += size
+                self._offsets[name] = self._rows
+                self._rows += output.buckets + 1 if isinstance(output, CrossOutput) else output.cardinality
 
     def build(self, shape: Any) -> None:
         """Makes the table and the vectors of the dense numbers."""
         for name, rows, deviation in (
             ("table", self._rows, _ID_DEVIATION),
-            ("vectors", len(self._dense), _DENSE_DEVIATION),
+            ("vectors", self._numbers, _DENSE_DEVIATION),
         ):
             if rows:
                 weight = self.add_weight(
@@ -83,18 +83,35 @@ class Fields(tf_keras.layers.Layer):
         """
         parts = []
         ids = [name for name in names if name in self._offsets]
-        dense = [name for name in names if name in self._dense]
+        dense = [name for name in names if name in self._columns]
         if ids:
             parts.append(self._look_up(features, ids))
         if dense:
-            numbers = tf.concat([tf.cast(features[name], self.compute_dtype) for name in dense], -1)
-            chosen = tf.gather(tf.cast(self._vectors, self.compute_dtype), [self._dense.index(name) for name in dense])
-            parts.append(numbers[..., None] * chosen)
+            parts.append(self._project(features, dense))
         out = tf.concat(parts, -2)
         return out[..., : self._dimension], tf.reduce_sum(out[..., self._dimension :], -2)
 
+    def _project(self, features: Tensors, names: Sequence[str]) -> tf.Tensor:
+        """Numbers times their vectors, ``[..., len(names), dimension + linear]``."""
+        vectors = tf.cast(self._vectors, self.compute_dtype)
+        narrow = [name for name in names if self._widths[name] == 1]
+        found = {}
+        if narrow:
+            numbers = tf.concat([tf.cast(features[name], self.compute_dtype) for name in narrow], -1)
+            chosen = tf.gather(vectors, [self._columns[name] for name in narrow])
+            if len(narrow) == len(names):
+                return numbers[..., None] * chosen
+            found = dict(zip(narrow, tf.unstack(numbers[..., None] * chosen, axis=-2)))
+        for name in names:
+            if name not in found:
+                # One flat product, for what oneDNN makes of batches of small ones see below.
+                start = self._columns[name]
+                numbers = tf.cast(features[name], self.compute_dtype)
+                found[name] = tf.tensordot(numbers, vectors[start : start + self._widths[name]], 1)
+        return tf.stack([found[name] for name in names], -2)
+
     def _look_up(self, features: Tensors, names: Sequence[str]) -> tf.Tensor:
-        """Means of the ids' rows, ``[..., len(names), dimension + linear]``."""
+        """Means or sums of the ids' rows, ``[..., len(names), dimension + linear]``."""
         widths = [self._widths[name] for name in names]
         offsets = np.repeat([self._offsets[name] for name in names], widths)
         ids = tf.concat([features[name] for name in names], -1)
@@ -107,7 +124,11 @@ class Fields(tf_keras.layers.Layer):
         # counts would be alone, meets one shared matrix on several threads.
         owner = tf.constant(np.repeat(np.eye(len(names)), widths, axis=0), self.compute_dtype)
         sums = tf.einsum("...wd,wf->...fd", tf.concat([vectors, mask], -1), owner)
-        return sums[..., :-1] / tf.maximum(sums[..., -1:], 1.0)
+        counts = sums[..., -1:]
+        if self._summed.intersection(names):
+            summed = tf.constant([[name in self._summed] for name in names])
+            counts = tf.where(summed, tf.ones_like(counts), counts)
+        return sums[..., :-1] / tf.maximum(counts, 1.0)
 
 
 class _Normal(tf_keras.initializers.Initializer):

@@ -1,4 +1,4 @@
-"""Transformed interactions as batches, and the features and crosses of queries and items."""
+"""Transformed interactions as batches, and the features of items."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any
 import tensorflow as tf
 from tfx.dsl.io import fileio
 
-from crossrec.components.features.crosses import cross_ids
 from crossrec.components.features.item_table import ItemTable
-from crossrec.components.features.schema import FeatureSchema
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -30,18 +28,23 @@ class TrainingData:
 
 
 def read_batches(
-    pattern: str, spec: Mapping[str, tf.io.FixedLenFeature], batch_size: int, shuffle: int = 0, seed: int = 0
+    pattern: str | Sequence[str],
+    spec: Mapping[str, tf.io.FixedLenFeature],
+    batch_size: int,
+    shuffle: int = 0,
+    seed: int = 0,
 ) -> tf.data.Dataset:
     """Parsed batches of transformed examples; every value is ``[B, width]``.
 
     Args:
-        pattern: Gzipped TFRecord files.
+        pattern: Gzipped TFRecord files; several patterns are read as one.
         spec: How to parse them.
         batch_size: Rows of a batch.
         shuffle: Records in the shuffle buffer; 0 keeps the order.
         seed: Seed of the shuffle.
     """
-    files = tf.data.Dataset.from_tensor_slices(sorted(fileio.glob(pattern)))
+    patterns = [pattern] if isinstance(pattern, str) else pattern
+    files = tf.data.Dataset.from_tensor_slices([file for each in patterns for file in sorted(fileio.glob(each))])
     if shuffle:
         files = files.shuffle(1024, seed=seed, reshuffle_each_iteration=True)
     records = files.interleave(
@@ -67,22 +70,6 @@ def keep_rows(dataset: tf.data.Dataset, key: str, batch_size: int, drop_remainde
     return dataset.map(masked, num_parallel_calls=tf.data.AUTOTUNE).rebatch(batch_size, drop_remainder)
 
 
-def with_crosses(schema: FeatureSchema, features: Tensors, names: Sequence[str]) -> dict[str, tf.Tensor]:
-    """The features and, beside them, the named crosses of them.
-
-    Args:
-        schema: Where the crosses are described.
-        features: ``{name: [..., width]}``; query and item features may differ in leading dimensions of
-            size one, which are broadcast.
-        names: Crosses to compute; names of plain features are passed over.
-    """
-    out = dict(features)
-    for cross in schema.crosses:
-        if cross.name in names:
-            out[cross.name] = cross_ids([features[name] for name in cross.inputs], cross.name, cross.buckets)
-    return out
-
-
 class ItemFeatures(tf.Module):
     """The item table's features as variables, gathered by row."""
 
@@ -94,7 +81,7 @@ class ItemFeatures(tf.Module):
             name: tf.Variable(table.features[name], trainable=False, name=f"items_{name}") for name in names
         }
 
-    def __call__(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Features of rows ``[...]`` as ``[..., width]``; a negative row is the unknown item."""
+    def __call__(self, rows: tf.Tensor, names: Sequence[str] | None = None) -> dict[str, tf.Tensor]:
+        """Features of rows ``[...]`` as ``[..., width]``, all or some; a negative row is the unknown item."""
         known = tf.where(rows < 0, tf.constant(self._items, rows.dtype), rows)
-        return {name: tf.gather(table, known) for name, table in self._tables.items()}
+        return {name: tf.gather(self._tables[name], known) for name in (self._tables if names is None else names)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 import tf_keras
@@ -11,8 +11,9 @@ from pydantic import Field, PositiveInt
 
 from crossrec.components.features.config import Frozen
 from crossrec.components.features.schema import FeatureSchema
+from crossrec.components.modeling.crosses import Crosses, row_of
 from crossrec.components.modeling.fields import Fields
-from crossrec.components.modeling.inputs import Tensors, with_crosses
+from crossrec.components.modeling.inputs import Tensors
 
 
 class TowerConfig(Frozen):
@@ -20,10 +21,14 @@ class TowerConfig(Frozen):
 
     Attributes:
         features: Features of that side, and crosses of them.
+        pooling: How the vectors of a feature's n values become one: their ``mean``, or their sum over the root of n
+            (``root``; the norm of Koren, "Factorization Meets the Neighborhood", KDD 2008), which grows with what is
+            known of a user.
         hidden_layers: Units of the dense layers between fields and embedding.
     """
 
     features: tuple[str, ...] = Field(min_length=1)
+    pooling: Literal["mean", "root"] = "mean"
     hidden_layers: tuple[PositiveInt, ...] = (128,)
 
 
@@ -40,22 +45,34 @@ class Tower(tf_keras.Model):
             **kwargs: For Keras.
         """
         super().__init__(**kwargs)
-        self._schema, self._names = schema, list(config.features)
+        self._names = list(config.features)
+        self._crosses = Crosses(schema, config.features)
         self._fields = Fields(schema, config.features, sizes.fields)
-        self._normalise = sizes.normalise
+        self._normalise, self._pooling = sizes.normalise, config.pooling
         self._hidden = [tf_keras.layers.Dense(units, activation="relu") for units in config.hidden_layers]
         self._dropout = tf_keras.layers.Dropout(sizes.dropout)
         self._output = tf_keras.layers.Dense(sizes.output, dtype="float32")
 
     def call(self, features: Tensors, training: bool | None = None) -> tf.Tensor:
         """Maps ``{name: [B, width]}`` to float32 ``[B, dimension]``."""
-        fields, _ = self._fields(with_crosses(self._schema, features, self._names), self._names)
+        inputs = self._crosses(features, row=row_of(features, bool(training)))
+        fields, _ = self._fields(inputs, self._names)
+        if self._pooling == "root":
+            fields *= self._roots(inputs, fields.dtype)
         hidden = tf.reshape(fields, [-1, fields.shape[-2] * fields.shape[-1]])
         hidden = self._dropout(hidden, training=training)
         for layer in self._hidden:
             hidden = layer(hidden)
         out = self._output(hidden)
         return tf.math.l2_normalize(out, -1) if self._normalise else out
+
+    def _roots(self, inputs: Tensors, dtype: tf.DType) -> tf.Tensor:
+        """Root of the number of values of each field, in the order of the fields, ``[B, fields, 1]``."""
+        ids = [inputs[name] for name in self._names if inputs[name].dtype.is_integer]
+        dense = [inputs[name] for name in self._names if not inputs[name].dtype.is_integer]
+        counts = [tf.reduce_sum(tf.cast(values >= 0, dtype), -1) for values in ids]
+        counts += [tf.ones_like(values[..., 0], dtype) for values in dense]
+        return tf.sqrt(tf.stack(counts, -1))[..., None]
 
 
 class TowerSizes(Frozen):

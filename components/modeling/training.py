@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ import tf_keras
 from pydantic import Field
 
 from crossrec.components.features.config import Frozen
+from crossrec.components.modeling.averaging import AveragingConfig, WeightAverages
+from crossrec.components.modeling.schedule import ScheduleConfig, share_of_epoch, warm_up_share
 from crossrec.components.progress import progress
 
 
@@ -29,6 +33,8 @@ class TrainingConfig(Frozen):
         patience: Epochs without a better validation metric before training stops; 0 trains all epochs.
         shuffle_rows: Rows in the shuffle buffer.
         seed: Of initial weights, shuffling and dropout.
+        schedule: How the learning rate changes.
+        averaging: Which average of the weights is measured and kept; without, the weights as they are.
     """
 
     epochs: int = Field(default=10, ge=1, le=10_000)
@@ -37,6 +43,8 @@ class TrainingConfig(Frozen):
     patience: int = Field(default=2, ge=0)
     shuffle_rows: int = Field(default=200_000, ge=1)
     seed: int = 0
+    schedule: ScheduleConfig = ScheduleConfig()
+    averaging: AveragingConfig | None = None
 
 
 class TrainableModel(tfrs.Model):
@@ -54,6 +62,9 @@ class TrainableModel(tfrs.Model):
         if scale:
             gradients = self.optimizer.get_unscaled_gradients(gradients)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            # A device's loss is its part of the whole batch's.
+            loss = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, loss)
         return {**{metric.name: metric.result() for metric in self.metrics}, "loss": loss}
 
 
@@ -73,65 +84,110 @@ class Monitor:
 
 
 class EpochEnd(tf_keras.callbacks.Callback):
-    """Measures, reports, keeps the best weights and stops early; all of it survives a restart.
+    """Sets the learning rate, averages, measures, keeps the best weights and stops early; all survives a restart.
 
-    The state lies beside the checkpoint of ``BackupAndRestore``, so that a killed run goes on as if
-    nothing had happened, the best epoch so far included.
+    The history lies beside the checkpoint of ``BackupAndRestore``, which holds the averages, so that a killed run
+    goes on as if nothing had happened, the best epoch so far included.
     """
 
-    def __init__(self, monitor: Monitor, config: TrainingConfig, directory: str):
-        """Reads the state of an earlier, interrupted run from the directory, if there is one."""
+    def __init__(self, model: TrainableModel, monitor: Monitor, config: TrainingConfig, directory: str):
+        """Reads the history of an earlier, interrupted run from the directory, if there is one."""
         super().__init__()
-        self._monitor, self._config = monitor, config
-        self._state_file, self._best_file = Path(directory) / "state.json", str(Path(directory) / "best")
+        self.set_model(model)
+        # Keras would otherwise wait for every step's loss.
+        self._supports_tf_logs = True
+        self._monitor, self._config, self._directory = monitor, config, Path(directory)
+        self._history_file = self._directory / "state.json"
+        self._full_rate = float(model.optimizer.learning_rate.numpy())
+        self._averages = WeightAverages(model, config.averaging) if config.averaging else None
+        # The optimizer's state goes into the checkpoints, and is no part of what the model computes.
+        model.optimizer.weight_averages = self._averages
         self.history: list[dict[str, float]] = []
-        if self._state_file.exists():
-            self.history = json.loads(self._state_file.read_text(encoding="utf-8"))
+        if self._history_file.exists():
+            self.history = json.loads(self._history_file.read_text(encoding="utf-8"))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the history is that of a training that came to its end."""
+        resting = len(self.history) - 1 - self.best_epoch
+        return len(self.history) >= self._config.epochs or bool(self.history) and resting >= self._config.patience > 0
 
     @property
     def best_epoch(self) -> int:
         """Number of the best epoch, from 0; -1 before the first."""
-        values = [entry["monitor"] for entry in self.history]
-        if not values:
-            return -1
-        return int(np.argmax(values) if self._monitor.maximise else np.argmin(values))
+        return int(np.argmin(self._losses())) if self.history else -1
+
+    def _losses(self) -> list[float]:
+        sign = -1.0 if self._monitor.maximise else 1.0
+        return [sign * entry["monitor"] for entry in self.history]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Starts the clock; an epoch that is trained again replaces its entry."""
+        """Sets the learning rate; an epoch that is trained again replaces its entry."""
         del logs
         self.history = self.history[:epoch]
+        self._epoch, self._step = epoch, int(self.model.optimizer.iterations.numpy())
+        self._rate = self._full_rate * share_of_epoch(self._config.schedule, self._losses(), self._config.epochs)
+        self.model.optimizer.learning_rate.assign(self._rate)
+        self._of_steps: list[Any] = []
         self._started = time.monotonic()
 
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Warms up."""
+        del batch, logs
+        if self._step <= self._config.schedule.warm_up_steps:
+            share = warm_up_share(self._config.schedule, self._step)
+            self.model.optimizer.learning_rate.assign(self._rate * share)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Notes the loss and takes the weights into their averages."""
+        del batch
+        self._step += 1
+        self._of_steps.append(logs["loss"])
+        if self._averages is not None:
+            self._averages.update(self._epoch, self._step)
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Measures, writes the state, decides whether to go on.
+        """Measures, writes the history, decides whether to go on.
 
         Raises:
             FloatingPointError: The loss is no longer a number.
         """
-        loss = float((logs or {}).get("loss", np.nan))
-        value = self._monitor.measure()
-        if not np.isfinite(loss) or not np.isfinite(value):
-            raise FloatingPointError(
-                f"training.learning_rate: at {self._config.learning_rate} the loss became {loss} and "
-                f"{self._monitor.name} {value} in epoch {epoch + 1}. Lower the learning rate"
-            )
-        seconds = time.monotonic() - self._started
-        self.history.append({"loss": loss, "monitor": value, "seconds": seconds})
+        del logs
+        loss = float(np.mean([float(loss) for loss in self._of_steps])) if self._of_steps else float("nan")
+        with self._averages.in_place() if self._averages is not None else nullcontext():
+            value = self._monitor.measure()
+            if not np.isfinite(loss) or not np.isfinite(value):
+                raise FloatingPointError(
+                    f"training.learning_rate: at {self._config.learning_rate} the loss became {loss} and "
+                    f"{self._monitor.name} {value} in epoch {epoch + 1}. Lower the learning rate"
+                )
+            seconds = time.monotonic() - self._started
+            self.history.append({"loss": loss, "monitor": value, "seconds": seconds})
+            if self.best_epoch == epoch:
+                self.model.save_weights(self._best_file(epoch))
         progress(
             f"epoch {epoch + 1}/{self._config.epochs}: loss {loss:.4f}, validation {self._monitor.name} {value:.4f}, "
             f"{seconds:.1f} s"
         )
-        if self.best_epoch == epoch:
-            self.model.save_weights(self._best_file)
-        temporary = self._state_file.with_suffix(".tmp")
+        temporary = self._history_file.with_suffix(".tmp")
         temporary.write_text(json.dumps(self.history), encoding="utf-8")
-        temporary.replace(self._state_file)
-        if self._config.patience and epoch - self.best_epoch >= self._config.patience:
-            self.model.stop_training = True
+        temporary.replace(self._history_file)
+        self._remove_former_best()
+        self.model.stop_training = self.finished
+
+    def _best_file(self, epoch: int) -> str:
+        # One name per epoch: the history says which counts, so the two change in one step.
+        return str(self._directory / f"best-{epoch}" / "weights")
+
+    def _remove_former_best(self) -> None:
+        for folder in self._directory.glob("best-*"):
+            if folder != Path(self._best_file(self.best_epoch)).parent:
+                shutil.rmtree(folder)
 
     def restore_best(self) -> None:
-        """Puts the best epoch's weights into the model."""
-        self.model.load_weights(self._best_file).expect_partial()
+        """Puts the best epoch's weights into the model and forgets the averages."""
+        self.model.load_weights(self._best_file(self.best_epoch)).expect_partial()
+        self.model.optimizer.weight_averages = None
 
 
 def fit(
@@ -140,28 +196,26 @@ def fit(
     """Trains a compiled model and leaves it with the weights of its best epoch.
 
     Args:
-        model: The model.
+        model: The model; the schedule lowers the learning rate that its optimizer has.
         dataset: Training batches, one pass.
         monitor: What is measured after each epoch.
-        config: Epochs, patience.
+        config: Epochs, patience, learning rate, averaging.
         directory: For checkpoints; a run that finds some there goes on from them.
 
     Returns:
-        One entry per epoch: ``loss``, ``monitor``, ``seconds``.
+        One entry per epoch: ``loss``, the mean of its steps, ``monitor``, ``seconds``.
     """
     Path(directory).mkdir(parents=True, exist_ok=True)
-    end = EpochEnd(monitor, config, directory)
-    if end.history:
-        progress(f"going on after epoch {len(end.history)} of an interrupted run")
-    finished = len(end.history) - 1 - end.best_epoch >= config.patience > 0 or len(end.history) >= config.epochs
-    end.set_model(model)
     # Without this the optimizer makes its variables in the first step, and the step is traced twice.
     model.optimizer.build(model.trainable_variables)
+    end = EpochEnd(model, monitor, config, directory)
+    if end.history:
+        progress(f"going on after epoch {len(end.history)} of an interrupted run")
     if model.distribute_strategy.num_replicas_in_sync > 1:
         # The last, smaller batch of a pass may leave a device without rows, and a mean over none is no number.
         dataset = dataset.filter(lambda batch: tf.shape(next(iter(batch.values())))[0] == config.batch_size)
-    if not (end.history and finished):
-        # The state is written before the backup: an epoch may be trained twice, never skipped.
+    if not end.finished:
+        # The history is written before the backup: an epoch may be trained twice, never skipped.
         backup = tf_keras.callbacks.BackupAndRestore(str(Path(directory) / "backup"), delete_checkpoint=False)
         for _ in end.history:
             # Each iterator draws the orders of its shuffles, that of the files at the first element: so the epochs

@@ -15,11 +15,10 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from crossrec.components.candidate_indexer.index import ExactIndex, read_embeddings
 from crossrec.components.features.item_table import Array, ItemTable
 from crossrec.components.features.schema import ITEM_ROW, USER, FeatureSchema, label_key
-from crossrec.components.modeling import inputs, saving
+from crossrec.components.modeling import inputs
 from crossrec.components.ranking_examples.config import RankingExamplesConfig
 from crossrec.components.ranking_examples.sampling import KnownPairs, ranking_rows
 from crossrec.components.retrieval_trainer import train
-from crossrec.components.retrieval_trainer.config import RetrievalConfig
 
 SPLITS = ("train", "validation", "test")
 _BATCH = 2048
@@ -32,9 +31,7 @@ class Retrieval:
         """Loads ``cross_set``, ``item_table``, ``retrieval_model`` and ``candidate_index``."""
         schema = FeatureSchema.read(directories["cross_set"])
         table = ItemTable.read(directories["item_table"])
-        config = saving.read_config(directories["retrieval_model"], RetrievalConfig)
-        model = train.build(schema, config, table)
-        saving.restore(directories["retrieval_model"], model)
+        model = train.load(directories["retrieval_model"], schema, table, served=False)
         index = ExactIndex(read_embeddings(directories["candidate_index"]))
         self._names = [feature.name for feature in schema.side("query")]
 

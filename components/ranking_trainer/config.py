@@ -5,8 +5,11 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from crossrec.components.features.config import Frozen
+from crossrec.components.modeling.heads import HeadsConfig
+from crossrec.components.modeling.heads.shared_bottom import SharedBottomConfig
 from crossrec.components.modeling.interactions import InteractionConfig
 from crossrec.components.modeling.interactions.dcn_v2 import DCNV2Config
+from crossrec.components.modeling.interest import InterestConfig
 from crossrec.components.modeling.training import TrainingConfig
 
 
@@ -57,6 +60,8 @@ class RankingConfig(Frozen):
         l2: Factor of the squared length of looked-up vectors in the loss.
         dropout: Share of the fields' numbers dropped in training.
         interactions: How fields meet; the outputs of several stand side by side.
+        interest: What recent items say about a candidate, as fields beside the others.
+        heads: How the tasks share what the interactions give.
         tasks: What is predicted.
         negatives: Negatives from retrieval.
         training: The training loop; its metric is the validation log loss.
@@ -70,6 +75,8 @@ class RankingConfig(Frozen):
     l2: float = Field(default=0.0, ge=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     interactions: tuple[InteractionConfig, ...] = Field(default=(DCNV2Config(),), min_length=1)
+    interest: tuple[InterestConfig, ...] = ()
+    heads: HeadsConfig = SharedBottomConfig()
     tasks: tuple[TaskConfig, ...] = Field(min_length=1)
     negatives: NegativesConfig = NegativesConfig()
     training: TrainingConfig = TrainingConfig(epochs=10, patience=1)

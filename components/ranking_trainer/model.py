@@ -16,9 +16,11 @@ from crossrec.components.features.schema import (
     FeatureSchema,
     label_key,
 )
-from crossrec.components.modeling import interactions
+from crossrec.components.modeling import heads, interactions, interest
+from crossrec.components.modeling.crosses import Crosses, row_of
 from crossrec.components.modeling.fields import Fields
-from crossrec.components.modeling.inputs import ItemFeatures, Tensors, with_crosses
+from crossrec.components.modeling.inputs import ItemFeatures, Tensors
+from crossrec.components.modeling.interest.vectors import default_features, flatten_fields
 from crossrec.components.modeling.towers import required_features
 from crossrec.components.modeling.training import TrainableModel
 from crossrec.components.ranking_trainer.config import RankingConfig
@@ -40,23 +42,27 @@ class RankingModel(TrainableModel):
         """
         super().__init__(**kwargs)
         self.tasks, self._l2 = config.tasks, config.l2
-        self._schema = schema
         crosses = tuple(c.name for c in schema.crosses) if config.crosses is None else config.crosses
         names = [*config.features, *crosses]
-        needed = required_features(schema, names)
+        self._interest_names = [part.features or default_features(schema, config.features) for part in config.interest]
+        of_interest = [name for part in self._interest_names for name in part]
+        needed = required_features(schema, [*names, *(part.sequence for part in config.interest), *of_interest])
         of_query = {f.name for f in schema.side("query")} | {c.name for c in schema.crosses if c.side == "query"}
         self._query_inputs = [name for name in needed if name in of_query]
         self._query_names = [name for name in names if name in of_query]
         self._candidate_names = [name for name in names if name not in of_query]
         self._items = ItemFeatures(table, [name for name in needed if name not in of_query])
-        self._fields = Fields(schema, names, config.embedding_dimension, len(config.tasks), name="fields")
+        self._crosses = Crosses(schema, names)
+        every = list(dict.fromkeys([*names, *of_interest]))
+        self._fields = Fields(schema, every, config.embedding_dimension, len(config.tasks), name="fields")
         # a, b and c of each task, see fusion.py; fitted after training.
         self._fusion = tf.Variable([[1.0, 0.0, 0.0]] * len(config.tasks), trainable=False, name="fusion")
         self._dropout = tf_keras.layers.Dropout(config.dropout)
         self._interactions = [
             interactions.build(part, name=f"interaction_{place}") for place, part in enumerate(config.interactions)
         ]
-        self._heads = tf_keras.layers.Dense(len(config.tasks), dtype="float32", name="heads")
+        self._interest = [interest.build(part, name=f"interest_{place}") for place, part in enumerate(config.interest)]
+        self._heads = heads.build(config.heads, len(config.tasks), name="heads")
         self._positions = (
             tf_keras.layers.Embedding(_POSITIONS, len(config.tasks), embeddings_initializer="zeros", name="positions")
             if config.position_bias
@@ -66,17 +72,25 @@ class RankingModel(TrainableModel):
             loss=tf_keras.losses.BinaryCrossentropy(from_logits=True, reduction=tf_keras.losses.Reduction.SUM)
         )
 
-    def _logits(self, query: Tensors, rows: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """Logits ``[B, C, tasks]`` without the position's part, and the mean squared length of an example's fields."""
+    def _logits(
+        self, query: Tensors, rows: tf.Tensor, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        """Logits, penalty and what the heads saw.
+
+        Logits ``[B, C, tasks]`` are without the position's part, the penalty is the mean squared length of an
+        example's fields, and last come the interactions' outputs ``[B C, units]``.
+        """
         of_query = {name: query[name][:, None, :] for name in self._query_inputs}
         of_candidate = of_query | self._items(rows)
+        row = row_of(query, training)
+        row = row and {name: values[:, None, :] for name, values in row.items()}
         groups = [
-            self._fields(with_crosses(self._schema, features, names), names)
+            self._fields(self._crosses(features, names, row), names)
             for features, names in ((of_query, self._query_names), (of_candidate, self._candidate_names))
             if names
         ]
         penalty = tf.add_n([tf.reduce_mean(tf.reduce_sum(tf.square(tf.cast(f, tf.float32)), -1)) for f, _ in groups])
-        fields = [field for field, _ in groups]
+        fields = [field for field, _ in groups] + self._interests(query, of_candidate, training)
         shape = tf.shape(rows)
         size = fields[0].shape[-1]
         full = [tf.broadcast_to(field, [shape[0], shape[1], field.shape[2], size]) for field in fields]
@@ -84,10 +98,27 @@ class RankingModel(TrainableModel):
         stacked = tf.reshape(stacked, [-1, stacked.shape[2], size])
         stacked = self._dropout(stacked, training=training)
         hidden = [interaction(stacked, training=training) for interaction in self._interactions]
-        out = tf.reshape(self._heads(tf.concat(hidden, -1)), [shape[0], shape[1], len(self.tasks)])
+        out = tf.reshape(self._heads(tf.concat(hidden, -1), training=training), [shape[0], shape[1], len(self.tasks)])
         for _, linear in groups:
             out += tf.cast(linear, tf.float32)
-        return out, penalty
+        return out, penalty, hidden
+
+    def _interests(self, query: Tensors, of_candidate: Tensors, training: bool) -> list[tf.Tensor]:
+        """A group of fields ``[B, C, features, d]`` of each interest.
+
+        An interest's feature is a field of its own, so that it meets the same feature of the candidate.
+        """
+        histories: dict[Any, tf.Tensor] = {}
+        out = []
+        for layer, names in zip(self._interest, self._interest_names):
+            rows = query[layer.config.sequence]
+            source = (layer.config.sequence, tuple(names))
+            if source not in histories:
+                histories[source] = flatten_fields(self._fields(self._items(rows, names), names)[0])
+            candidates = self._fields(of_candidate, names)[0]
+            found = layer((flatten_fields(candidates), histories[source], rows >= 0), training=training)
+            out.append(tf.reshape(found, tf.shape(candidates)))
+        return out
 
     def position_logits(self, positions: tf.Tensor) -> tf.Tensor | float:
         """The part of places (from 1; 0 is a row that was never shown) ``[...]`` as ``[..., tasks]``."""
@@ -136,13 +167,30 @@ class RankingModel(TrainableModel):
         """The weighted sum over tasks that orders items: ``[B, C, tasks]`` to ``[B, C]``."""
         return tf.tensordot(probabilities, tf.constant([task.score_weight for task in self.tasks]), 1)
 
+    def _auxiliary_loss(self, logits: tf.Tensor, hidden: list[tf.Tensor], inputs: Tensors) -> tf.Tensor:
+        """The weighted sum over rows and tasks of the losses that interactions have of their own."""
+        labels = tf.concat([inputs[label_key(task.label_column)] for task in self.tasks], -1)
+        weights = inputs[WEIGHT] * [task.weight for task in self.tasks]
+        # Without dropout: else the rest of the logits would hold the difference of two draws.
+        rest = logits - self._heads(tf.concat(hidden, -1), training=False)
+        total = tf.constant(0.0)
+        for place, interaction in enumerate(self._interactions):
+
+            def whole(alone: tf.Tensor, place: int = place) -> tf.Tensor:
+                return rest + self._heads(tf.concat([*hidden[:place], alone, *hidden[place + 1 :]], -1), training=False)
+
+            losses = interaction.auxiliary_losses(hidden[place], whole, labels)
+            if losses is not None:
+                total += tf.reduce_sum(weights * losses)
+        return total
+
     def compute_loss(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
         """Weighted mean of the tasks' cross-entropies."""
-        logits, penalty = self._logits(inputs, inputs[ITEM_ROW], training)
+        logits, penalty, hidden = self._logits(inputs, inputs[ITEM_ROW], training)
         logits = logits[:, 0]
         if self._positions is not None and POSITION in inputs:
             logits += self.position_logits(inputs[POSITION][:, 0])
-        total = tf.constant(0.0)
+        total = self._auxiliary_loss(logits, hidden, inputs) if training else tf.constant(0.0)
         rows = tf.cast(tf.shape(logits)[0], tf.float32)
         for column, task in enumerate(self.tasks):
             total += task.weight * self._task(

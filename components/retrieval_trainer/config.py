@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from crossrec.components.features.config import Frozen
 from crossrec.components.modeling.towers import TowerConfig, TowerSizes
 from crossrec.components.modeling.training import TrainingConfig
+from crossrec.components.retrieval_trainer.popularity import PopularityConfig
+from crossrec.components.retrieval_trainer.requests import RequestsConfig
 
 
 class RetrievalLossConfig(Frozen):
-    """In-batch sampled softmax.
+    """Softmax over the items of the batch, or over all items.
 
     Attributes:
+        negatives: ``in_batch``: the positives of the other rows, those on other devices included; ``catalogue``: all
+            items, which takes a pass of the candidate tower over the catalogue in every step.
         temperature: Divides the scores.
         logq_correction: Subtracts the log of each item's sampling probability, its share of the training
-            positives, from its score as a negative (Bengio and Senécal 2008; Yi et al. 2019).
+            positives, from its score as a negative in the batch (Bengio and Senécal 2008; Yi et al. 2019).
         remove_accidental_hits: An item that is the positive of another row is no negative for its own copies.
     """
 
+    negatives: Literal["in_batch", "catalogue"] = "in_batch"
     temperature: float = Field(default=0.1, gt=0, le=100)
     logq_correction: bool = True
     remove_accidental_hits: bool = True
@@ -36,6 +43,10 @@ class RetrievalConfig(Frozen):
         normalise: Whether embeddings have length one, so that the score is their cosine.
         dropout: Share of the fields' numbers dropped in training.
         loss: The loss.
+        popularity: The part of recent popularity in the scores; none if left out.
+        requests: Trains on requests with companions and targets; on single rows if left out.
+        refit: Whether the towers that are served are trained once more, on the training and the validation split
+            together, for as many epochs as were best; ranking examples keep those that have not seen validation.
         training: The training loop.
     """
 
@@ -47,6 +58,9 @@ class RetrievalConfig(Frozen):
     normalise: bool = True
     dropout: float = Field(default=0.0, ge=0, lt=1)
     loss: RetrievalLossConfig = RetrievalLossConfig()
+    popularity: PopularityConfig | None = None
+    requests: RequestsConfig | None = None
+    refit: bool = False
     training: TrainingConfig = TrainingConfig(learning_rate=3e-3, epochs=20)
 
     @property

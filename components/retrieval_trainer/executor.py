@@ -12,11 +12,10 @@ from tfx.types import artifact_utils
 from crossrec.components import properties
 from crossrec.components.features.item_table import ItemTable
 from crossrec.components.features.schema import FeatureSchema
-from crossrec.components.modeling import saving
 from crossrec.components.modeling.checkpoints import checkpoint_directory
 from crossrec.components.modeling.inputs import TrainingData
 from crossrec.components.retrieval_trainer.config import RetrievalConfig
-from crossrec.components.retrieval_trainer.train import train
+from crossrec.components.retrieval_trainer.train import save, train
 
 
 class Executor(base_executor.BaseExecutor):
@@ -43,11 +42,11 @@ class Executor(base_executor.BaseExecutor):
             properties.uri(input_dict, "cross_set"),
         ]
         with checkpoint_directory(exec_properties["checkpoint_root"], "retrieval", identity) as checkpoints:
-            model, history = train(
+            trained = train(
                 FeatureSchema.read(properties.uri(input_dict, "cross_set")),
                 ItemTable.read(properties.uri(input_dict, "item_table")),
                 config,
                 data,
                 checkpoints,
             )
-            saving.save(properties.uri(output_dict, "retrieval_model"), model, config, history)
+            save(properties.uri(output_dict, "retrieval_model"), trained, config)

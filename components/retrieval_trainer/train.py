@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from crossrec.components.errors import DataError
-from crossrec.components.features.item_table import ItemTable
-from crossrec.components.features.schema import ITEM_ROW, FeatureSchema, label_key
-from crossrec.components.modeling import inputs, runtime
+from crossrec.components.features.item_table import Array, ItemTable
+from crossrec.components.features.schema import ITEM_ROW, TIMESTAMP, FeatureSchema, label_key
+from crossrec.components.modeling import inputs, runtime, saving
 from crossrec.components.modeling.lazy_adam import LazyAdam
 from crossrec.components.modeling.training import Monitor, fit
+from crossrec.components.progress import progress
 from crossrec.components.retrieval_trainer.config import RetrievalConfig
 from crossrec.components.retrieval_trainer.model import RetrievalModel
+from crossrec.components.retrieval_trainer.popularity import log_shares
+from crossrec.components.retrieval_trainer.requests import read_requests, request_batches
 
 RECALL_AT = 50
 _VALIDATION_ROWS = 20_000
+_READ_ROWS = 16_384
+_REFITTED = "refitted"
 
 
-def positives(data: inputs.TrainingData, split: str, label: str, config: RetrievalConfig) -> tf.data.Dataset:
-    """Batches of the split's positive rows; the training split is shuffled."""
-    training = split == "train"
+def positives(
+    data: inputs.TrainingData, splits: Sequence[str], label: str, config: RetrievalConfig, shuffle: bool = False
+) -> tf.data.Dataset:
+    """Batches of the positive rows of some splits."""
     batches = inputs.read_batches(
-        data.patterns[split],
+        [data.patterns[split] for split in splits],
         data.spec,
         max(config.training.batch_size, 4096),
-        shuffle=config.training.shuffle_rows if training else 0,
+        shuffle=config.training.shuffle_rows if shuffle else 0,
         seed=config.training.seed,
     )
     return inputs.keep_rows(batches, label_key(label), config.training.batch_size, drop_remainder=False)
+
+
+def read_columns(
+    data: inputs.TrainingData, splits: Sequence[str], label: str, names: Sequence[str]
+) -> tuple[Array, ...]:
+    """Some columns of the positive rows of some splits, int64 ``[n]`` each."""
+    spec = {name: data.spec[name] for name in (*names, label_key(label))}
+    batches = inputs.read_batches([data.patterns[split] for split in splits], spec, _READ_ROWS)
+    kept = [batch for batch in inputs.keep_rows(batches, label_key(label), _READ_ROWS, drop_remainder=False)]
+    return tuple(np.concatenate([batch[name].numpy()[:, 0] for batch in kept]) for name in names)
 
 
 def recall(model: RetrievalModel, dataset: tf.data.Dataset, k: int = RECALL_AT) -> float:
@@ -55,9 +75,24 @@ def recall(model: RetrievalModel, dataset: tf.data.Dataset, k: int = RECALL_AT) 
     return hits / rows
 
 
+@dataclass(frozen=True)
+class TrainedTowers:
+    """What a training gives.
+
+    Attributes:
+        model: Trained on the training split, with the weights of its best epoch on validation.
+        history: Of that training.
+        refitted: Trained on the training and the validation split, where the configuration asks for it.
+    """
+
+    model: RetrievalModel
+    history: list[dict[str, float]]
+    refitted: RetrievalModel | None
+
+
 def train(
     schema: FeatureSchema, table: ItemTable, config: RetrievalConfig, data: inputs.TrainingData, checkpoints: str
-) -> tuple[RetrievalModel, list[dict[str, float]]]:
+) -> TrainedTowers:
     """Trains the two towers.
 
     Args:
@@ -66,30 +101,77 @@ def train(
         config: Towers, loss, training; ``label`` is set.
         data: Transformed interactions with splits ``train`` and ``validation``.
         checkpoints: Directory for checkpoints; training goes on from those it finds there.
-
-    Returns:
-        The model with the weights of its best epoch, and the history.
     """
     runtime.prepare()
-    tf_keras.utils.set_random_seed(config.training.seed)
     tf_keras.mixed_precision.set_global_policy(runtime.mixed_precision_policy())
-    label = config.label
-    with runtime.strategy().scope():
-        model = build(schema, config, table)
-        model.compile(optimizer=LazyAdam(config.training.learning_rate))
+    model = _compiled(schema, table, config)
     validation = (
-        positives(data, "validation", label, config)
+        positives(data, ("validation",), config.label, config)
         .take(max(1, _VALIDATION_ROWS // config.training.batch_size))
         .cache()
     )
     history = fit(
         model,
-        positives(data, "train", label, config).prefetch(tf.data.AUTOTUNE),
+        _prepare(model, schema, config, data, ("train",)),
         Monitor(f"recall@{RECALL_AT}", maximise=True, measure=lambda: recall(model, validation)),
         config.training,
-        checkpoints,
+        f"{checkpoints}/train",
     )
-    return model, history
+    if model.popularity is not None:
+        model.popularity.forget_history()
+    return TrainedTowers(model, history, _refit(schema, table, config, data, history, checkpoints))
+
+
+def _refit(
+    schema: FeatureSchema,
+    table: ItemTable,
+    config: RetrievalConfig,
+    data: inputs.TrainingData,
+    history: list[dict[str, float]],
+    checkpoints: str,
+) -> RetrievalModel | None:
+    if not config.refit:
+        return None
+    epochs = 1 + int(np.argmax([entry["monitor"] for entry in history]))
+    progress(f"training once more for {epochs} epochs, on the validation split too")
+    model = _compiled(schema, table, config)
+    fit(
+        model,
+        _prepare(model, schema, config, data, ("train", "validation")),
+        # No split is left to measure on: the last epoch counts.
+        Monitor("steps", maximise=True, measure=lambda: float(model.optimizer.iterations)),
+        config.training.model_copy(update={"epochs": epochs, "patience": 0}),
+        f"{checkpoints}/refit",
+    )
+    if model.popularity is not None:
+        model.popularity.forget_history()
+    return model
+
+
+def _compiled(schema: FeatureSchema, table: ItemTable, config: RetrievalConfig) -> RetrievalModel:
+    tf_keras.utils.set_random_seed(config.training.seed)
+    with runtime.strategy().scope():
+        model = build(schema, config, table)
+        model.compile(optimizer=LazyAdam(config.training.learning_rate))
+    return model
+
+
+def _prepare(
+    model: RetrievalModel,
+    schema: FeatureSchema,
+    config: RetrievalConfig,
+    data: inputs.TrainingData,
+    splits: Sequence[str],
+) -> tf.data.Dataset:
+    """The training batches of some splits; the model learns how popular items were in them."""
+    if model.popularity is not None and config.popularity is not None:
+        moments, rows = read_columns(data, splits, config.label, (TIMESTAMP, ITEM_ROW))
+        model.popularity.set_history(*log_shares(moments, rows, model.items, config.popularity))
+    if config.requests is None:
+        return positives(data, splits, config.label, config, shuffle=True).prefetch(tf.data.AUTOTUNE)
+    names = [feature.name for feature in schema.side("query")]
+    requests = read_requests(positives(data, splits, config.label, config), names)
+    return request_batches(requests, schema, config.requests, config.training).prefetch(tf.data.AUTOTUNE)
 
 
 def build(schema: FeatureSchema, config: RetrievalConfig, table: ItemTable) -> RetrievalModel:
@@ -102,4 +184,26 @@ def build(schema: FeatureSchema, config: RetrievalConfig, table: ItemTable) -> R
         }
     )
     model.embed_items(tf.zeros([1], tf.int64))
+    return model
+
+
+def save(directory: str, trained: TrainedTowers, config: RetrievalConfig) -> None:
+    """Writes the towers into a directory, those trained again into a folder of it."""
+    saving.save(directory, trained.model, config, trained.history)
+    if trained.refitted is not None:
+        saving.save(f"{directory}/{_REFITTED}", trained.refitted, config, trained.history)
+
+
+def load(directory: str, schema: FeatureSchema, table: ItemTable, served: bool) -> RetrievalModel:
+    """Reads the towers of a directory.
+
+    Args:
+        directory: Where ``save`` wrote them.
+        schema: Describes the features.
+        table: The catalogue.
+        served: Whether those are wanted that are served: trained on validation too, where the configuration says so.
+    """
+    config = saving.read_config(directory, RetrievalConfig)
+    model = build(schema, config, table)
+    saving.restore(f"{directory}/{_REFITTED}" if served and config.refit else directory, model)
     return model

@@ -78,7 +78,7 @@ class Bundle(tf.Module):
     def query_signature(self) -> dict[str, tf.TensorSpec]:
         """The query inputs: ``[B]``, or ``[B, None]`` for multi-valued columns."""
         return {
-            name: tf.TensorSpec([None, None] if kind == "strings" else [None], RAW_DTYPES[kind], name)
+            name: tf.TensorSpec([None, None] if kind in ("strings", "floats") else [None], RAW_DTYPES[kind], name)
             for name, kind in self._kinds.items()
         }
 

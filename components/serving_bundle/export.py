@@ -16,7 +16,6 @@ from crossrec.components.modeling import saving
 from crossrec.components.ranking_trainer import train as ranking
 from crossrec.components.ranking_trainer.config import RankingConfig
 from crossrec.components.retrieval_trainer import train as retrieval
-from crossrec.components.retrieval_trainer.config import RetrievalConfig
 from crossrec.components.serving_bundle.bundle import Bundle, BundleParts
 from crossrec.components.serving_bundle.config import ServingConfig
 from crossrec.serving.contract import names, prediction_logs
@@ -34,8 +33,7 @@ def load_parts(directories: Mapping[str, str], version_file: str) -> BundleParts
     """
     schema = FeatureSchema.read(directories["cross_set"])
     table = ItemTable.read(directories["item_table"])
-    towers = retrieval.build(schema, saving.read_config(directories["retrieval_model"], RetrievalConfig), table)
-    saving.restore(directories["retrieval_model"], towers)
+    towers = retrieval.load(directories["retrieval_model"], schema, table, served=True)
     ranker = ranking.build(schema, saving.read_config(directories["ranking_model"], RankingConfig), table)
     saving.restore(directories["ranking_model"], ranker)
     return BundleParts(
@@ -43,7 +41,7 @@ def load_parts(directories: Mapping[str, str], version_file: str) -> BundleParts
         graphs=directories["transform_graphs"],
         table=table,
         retrieval=towers,
-        index=ExactIndex(read_embeddings(directories["candidate_index"])),
+        index=ExactIndex(read_embeddings(directories["candidate_index"], served=True)),
         ranking=ranker,
         version_file=version_file,
     )

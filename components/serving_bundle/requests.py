@@ -12,7 +12,9 @@ from crossrec.components.features.config import RawKind
 from crossrec.components.features.item_table import Array
 from crossrec.components.features.preprocessing import RAW_DTYPES
 
-_MISSING: dict[RawKind, object] = {"string": b"", "strings": b"", "float": np.float32(np.nan), "int": 0}
+_NAN = np.float32(np.nan)
+_MISSING: dict[RawKind, object] = {"string": b"", "strings": b"", "float": _NAN, "floats": _NAN, "int": 0}
+_LISTS: tuple[RawKind, ...] = ("strings", "floats")
 
 
 def raw_batches(pattern: str, columns: Mapping[str, RawKind], batch_size: int) -> Iterator[dict[str, Array]]:
@@ -24,7 +26,7 @@ def raw_batches(pattern: str, columns: Mapping[str, RawKind], batch_size: int) -
         batch_size: Rows of a batch.
 
     Yields:
-        ``{column: [B]}``, or ``[B, K]`` for ``strings``, K the most values of a row of the batch.
+        ``{column: [B]}``, or ``[B, K]`` for ``strings`` and ``floats``, K the most values of a row of the batch.
     """
     spec = {name: tf.io.RaggedFeature(RAW_DTYPES[kind]) for name, kind in columns.items()}
     files = sorted(fileio.glob(pattern))
@@ -32,8 +34,8 @@ def raw_batches(pattern: str, columns: Mapping[str, RawKind], batch_size: int) -
         parsed = tf.io.parse_example(records, spec)
         batch = {}
         for name, kind in columns.items():
-            dense = parsed[name].to_tensor(_MISSING[kind], shape=[None, None if kind == "strings" else 1]).numpy()
-            batch[name] = dense if kind == "strings" else dense[:, 0]
+            dense = parsed[name].to_tensor(_MISSING[kind], shape=[None, None if kind in _LISTS else 1]).numpy()
+            batch[name] = dense if kind in _LISTS else dense[:, 0]
         yield batch
 
 
@@ -44,7 +46,8 @@ def concatenate(batches: list[dict[str, Array]]) -> dict[str, Array]:
         arrays = [batch[name] for batch in batches]
         if arrays[0].ndim == 2:
             width = max(array.shape[1] for array in arrays)
-            arrays = [np.pad(array, [(0, 0), (0, width - array.shape[1])], constant_values=b"") for array in arrays]
+            missing = _NAN if arrays[0].dtype.kind == "f" else b""
+            arrays = [np.pad(a, [(0, 0), (0, width - a.shape[1])], constant_values=missing) for a in arrays]
         out[name] = np.concatenate(arrays)
     return out
 

@@ -10,6 +10,7 @@ from crossrec.components.evaluation.config import LIST_METRICS, MEASURED_LISTS, 
 from crossrec.components.example_gen.config import INTERACTION_LABEL, RECENT_ITEMS
 from crossrec.components.features.config import NAME, Categorical, RecentItems, raw_columns
 from crossrec.components.features.crosses import check_crosses
+from crossrec.components.features.schema import is_padded
 from crossrec.pipeline.spec.spec import Spec
 from crossrec.serving.contract import names as contract
 
@@ -109,6 +110,7 @@ def _ranking(spec: Spec) -> Iterable[str]:
     for name in spec.ranking.crosses or ():
         if name not in crosses:
             yield f"ranking.crosses: {name!r} is not defined. Known: {', '.join(crosses) or '(none)'}"
+    yield from _interest(spec)
     for place, task in enumerate(spec.ranking.tasks):
         if task.label_column not in spec.labels:
             yield f"ranking.tasks.{place}.label: {task.label_column!r} is no label. Known: {', '.join(spec.labels)}"
@@ -117,6 +119,31 @@ def _ranking(spec: Spec) -> Iterable[str]:
             "ranking.negatives.retrieved: 0, and the data have no labels, so every row is a positive. "
             "Give at least 1, or name data.interactions.labels"
         )
+
+
+def _interest(spec: Spec) -> Iterable[str]:
+    query, item = spec.features.query, spec.features.item
+    sequences = ", ".join(name for name, feature in query.items() if isinstance(feature, RecentItems))
+    single = [name for name in item if item[name].kind == "ids" and not is_padded(spec.features, name)]
+    for place, interest in enumerate(spec.ranking.interest):
+        where = f"ranking.interest.{place}"
+        known = f"Known: {sequences or '(none); add a query feature of type recent_items'}"
+        if interest.sequence not in query:
+            yield f"{where}.sequence: {interest.sequence!r} is no query feature. {known}"
+        elif not isinstance(query[interest.sequence], RecentItems):
+            kind = query[interest.sequence].type
+            yield f"{where}.sequence: {interest.sequence!r} is of type {kind!r}, not 'recent_items'. {known}"
+        names = interest.features or ()
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield f"{where}.features: {name!r} stands there twice. Name it once"
+        for name in names:
+            if name not in item:
+                yield f"{where}.features: {name!r} is no item feature. Known: {', '.join(item)}"
+        if not names and not set(single) & set(spec.ranking.features):
+            yield (
+                f"{where}.features: left out, and ranking.features {list(spec.ranking.features)} has no single-valued "
+                f"id feature of an item. Name item features, as in [{(single or list(item))[0]}]"
+            )
 
 
 def _evaluation(spec: Spec) -> Iterable[str]:

@@ -50,8 +50,11 @@ def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """
     found: dict[tuple[str, str], list[str]] = {}
     for problem in error.errors(include_url=False):
-        path, parent = _locate(model, problem["loc"])
-        value, message = _explain(problem, path, parent)
+        if problem["type"] == "too_short" and len(problem["input"]) >= problem["ctx"]["min_length"]:
+            # Long enough as it was written: what pydantic could not read is told by itself.
+            continue
+        path, parent, current = _locate(model, problem["loc"])
+        value, message = _explain(problem, path, parent, current)
         messages = found.setdefault((".".join(path) or "(the whole spec)", value), [])
         # A value that may be of several types has one problem with each of them.
         if message not in messages:
@@ -59,23 +62,23 @@ def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
     return [f"{field}: {value}{' or '.join(messages)}" for (field, value), messages in found.items()]
 
 
-def _locate(model: type[BaseModel], location: Iterable[Any]) -> tuple[list[str], Any]:
-    """The keys of a location, without pydantic's marks for branches of unions; and what holds the last key."""
+def _locate(model: type[BaseModel], location: Iterable[Any]) -> tuple[list[str], Any, Any]:
+    """The keys of a location, without pydantic's marks for branches of unions; what holds it; what stands there."""
     path: list[str] = []
     current: Any = model
     parent: Any = model
     for part in location:
         current = _single(current)
-        tagged = _branch(current, part)
-        if tagged is not None:
-            current = tagged
+        tagged = _tagged(current)
+        if part in tagged:
+            current = tagged[part]
             continue
         inner = _step(current, part)
         if inner is None and not _is_model(current):
             continue
         path.append(str(part))
         parent, current = current, inner
-    return path, parent
+    return path, parent, current
 
 
 def _is_model(annotation: Any) -> bool:
@@ -93,14 +96,11 @@ def _single(annotation: Any) -> Any:
     return annotation
 
 
-def _branch(annotation: Any, part: Any) -> Any:
-    """The model of a union that goes by the tag ``part``; None if there is none."""
-    if get_origin(annotation) in _UNIONS:
-        for member in get_args(annotation):
-            tag = getattr(member, "model_fields", {}).get("type")
-            if tag is not None and part in get_args(tag.annotation):
-                return member
-    return None
+def _tagged(annotation: Any) -> dict[str, Any]:
+    """The models of a union by the tags that they go by; empty for anything else."""
+    members = get_args(annotation) if get_origin(annotation) in _UNIONS else ()
+    types_of = [(member, getattr(member, "model_fields", {}).get("type")) for member in members]
+    return {tag: member for member, field in types_of if field is not None for tag in get_args(field.annotation)}
 
 
 def _step(annotation: Any, part: Any) -> Any:
@@ -116,24 +116,28 @@ def _step(annotation: Any, part: Any) -> Any:
     return None
 
 
-def _explain(problem: Mapping[str, Any], path: list[str], parent: Any) -> tuple[str, str]:
+def _explain(problem: Mapping[str, Any], path: list[str], parent: Any, current: Any) -> tuple[str, str]:
     """The value where it is worth showing, and what is wrong with it."""
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "extra_forbidden":
         known = list(parent.model_fields) if _is_model(parent) else []
-        near = difflib.get_close_matches(path[-1], known, 1)
-        guess = f"Did you mean {near[0]!r}? " if near else ""
-        return "", f"unknown key. {guess}Known here: {', '.join(known) or '(none)'}"
+        return "", f"unknown key. {_guess(path[-1], known)}Known here: {', '.join(known) or '(none)'}"
     if kind == "missing":
         return "", "missing. Add it"
     if kind == "union_tag_not_found":
-        return "", "'type' is missing. Add one of: categorical, numeric, buckets, time_part, text, recent_items"
+        return "", f"'type' is missing. Add one of: {', '.join(_tagged(_single(current)))}"
     if kind == "union_tag_invalid":
-        return "", f"type {context['tag']!r} is unknown. Known: {context['expected_tags']}"
+        known = list(_tagged(_single(current)))
+        return "", f"type {context['tag']!r} is unknown. {_guess(context['tag'], known)}Known: {', '.join(known)}"
     if kind == "value_error":
         return "", f"{context['error']}".removesuffix(".")
     message = _KINDS.get(kind, problem["msg"][0].lower() + problem["msg"][1:])
     return f"{_short(problem['input'])}: ", message.replace("tuple", "list").replace("dictionary", "section")
+
+
+def _guess(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def _short(value: Any) -> str:

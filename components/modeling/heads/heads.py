@@ -27,7 +27,8 @@ class Heads(tf_keras.layers.Layer):
             **kwargs: For Keras.
         """
         super().__init__(**kwargs)
-        self.config, self.tasks = self.CONFIG.model_validate(config), tasks
+        self.config: Any = self.CONFIG.model_validate(config)
+        self.tasks = tasks
 
     def call(self, hidden: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Maps ``[N, units]`` to float32 ``[N, tasks]``."""

@@ -43,12 +43,15 @@ class SharedBottom(Heads):
         """Constructs the layer; arguments as in Heads."""
         super().__init__(config, tasks, **kwargs)
         towers = DeepConfig(layers=self.config.tower_layers, dropout=self.config.dropout)
-        self._towers = Towers(tasks, towers, name="towers") if towers.layers else None
         # One matrix for all tasks is one product instead of as many as there are tasks.
-        self._logits = None if towers.layers else tf_keras.layers.Dense(tasks, dtype="float32", name="logits")
+        self._network: Any = (
+            Towers(tasks, towers, name="towers")
+            if towers.layers
+            else tf_keras.layers.Dense(tasks, dtype="float32", name="logits")
+        )
 
     def call(self, hidden: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Maps ``[N, units]`` to float32 ``[N, tasks]``."""
-        if self._logits is not None:
-            return self._logits(hidden)
-        return self._towers([hidden] * self.tasks, training=training)
+        if not self.config.tower_layers:
+            return self._network(hidden)
+        return self._network([hidden] * self.tasks, training=training)

@@ -15,6 +15,7 @@ from pydantic import Field
 from crossrec.components.features.config import Frozen
 from crossrec.components.modeling.interactions.deep_network import DeepConfig, DeepNetwork
 from crossrec.components.modeling.interactions.interaction import Interaction, flatten
+from crossrec.components.modeling.interactions.pairs import pair_count
 
 Sharing = Literal["field_all", "field_each", "field_interaction"]
 
@@ -38,9 +39,9 @@ class FiBiNETConfig(Frozen):
 
 
 class SqueezeExcitation(tf_keras.layers.Layer):
-    r"""SENET: :math:`v_i = a_i e_i`, :math:`a = \sigma(W_2\,\mathrm{ReLU}(W_1 z))`, :math:`z_i` the mean of :math:`e_i`.
+    r"""SENET: :math:`v_i = a_i e_i`, :math:`a = \sigma(W_2 \mathrm{ReLU}(W_1 z))`, z the means of the fields.
 
-    Shapes: ``[N, F, d]`` to ``[N, F, d]``; W_1 is ``[F, F / reduction_ratio]``.
+    Shapes: ``[N, F, d]`` to ``[N, F, d]``; W_1 is ``[F, max(1, F // reduction_ratio)]``.
     """
 
     def __init__(self, reduction_ratio: int, activation: str, **kwargs: Any):
@@ -52,8 +53,8 @@ class SqueezeExcitation(tf_keras.layers.Layer):
         """Makes W_1 and W_2, which have no biases."""
         fields = int(shape[1])
         reduced = max(1, fields // self._reduction_ratio)
-        self._squeeze = tf_keras.layers.Dense(reduced, activation="relu", use_bias=False)
-        self._excite = tf_keras.layers.Dense(fields, activation=self._activation, use_bias=False)
+        self._squeeze = tf_keras.layers.Dense(reduced, activation="relu", use_bias=False, name="squeeze")
+        self._excite = tf_keras.layers.Dense(fields, activation=self._activation, use_bias=False, name="excite")
 
     def importance(self, fields: tf.Tensor) -> tf.Tensor:
         """The weights a ``[N, F]``."""
@@ -80,7 +81,7 @@ class BilinearInteraction(tf_keras.layers.Layer):
         """Makes the matrices."""
         fields, size = int(shape[1]), int(shape[2])
         # The last field is nobody's left one, so it needs no matrix.
-        matrices = {"field_all": 1, "field_each": fields - 1, "field_interaction": fields * (fields - 1) // 2}
+        matrices = {"field_all": 1, "field_each": fields - 1, "field_interaction": pair_count(fields, "fibinet")}
         # Glorot's uniform for each matrix; Keras would take the number of matrices for the size of a window.
         limit = (3 / size) ** 0.5
         self._kernel = self.add_weight(
@@ -123,13 +124,12 @@ class FiBiNET(Interaction):
         self._deep = DeepNetwork(self.config.deep, name="deep")
 
     def build(self, shape: tf.TensorShape) -> None:
-        """Checks that there is a pair.
+        """Checks that there is a pair, here because Keras rewrites what a layer inside another one raises.
 
         Raises:
-            ValueError: There is but one field.
+            DataError: There is but one field.
         """
-        if int(shape[1]) < 2:
-            raise ValueError("ranking.features: fibinet crosses pairs and got 1 field. Name two features or more")
+        pair_count(int(shape[1]), "fibinet")
         super().build(shape)
 
     def call(self, fields: tf.Tensor, training: bool | None = None) -> tf.Tensor:

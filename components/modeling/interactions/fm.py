@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from crossrec.components.features.config import Frozen
 from crossrec.components.modeling.interactions.interaction import Interaction
+from crossrec.components.modeling.interactions.pairs import pair_count
 
 
 class FMConfig(Frozen):
@@ -49,6 +50,14 @@ class FM(Interaction):
     """
 
     CONFIG = FMConfig
+
+    def build(self, shape: tf.TensorShape) -> None:
+        """Checks that there is a pair.
+
+        Raises:
+            DataError: There is but one field.
+        """
+        pair_count(shape[1], "fm")
 
     def call(self, fields: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Maps the fields to the sum of their dot products."""

@@ -35,9 +35,13 @@ class FmFM(Interaction):
     CONFIG = FmFMConfig
 
     def build(self, shape: tf.TensorShape) -> None:
-        """Makes M."""
+        """Makes M.
+
+        Raises:
+            DataError: There is but one field.
+        """
         self._pairs = self.add_weight(
-            name="pairs", shape=(pair_count(shape[1]), shape[2], shape[2]), initializer=_identities
+            name="pairs", shape=(pair_count(shape[1], "fmfm"), shape[2], shape[2]), initializer=_identities
         )
 
     def call(self, fields: tf.Tensor, training: bool | None = None) -> tf.Tensor:

@@ -36,8 +36,12 @@ class FwFM(Interaction):
     CONFIG = FwFMConfig
 
     def build(self, shape: tf.TensorShape) -> None:
-        """Makes r."""
-        self._pairs = self.add_weight(name="pairs", shape=(pair_count(shape[1]),), initializer="ones")
+        """Makes r.
+
+        Raises:
+            DataError: There is but one field.
+        """
+        self._pairs = self.add_weight(name="pairs", shape=(pair_count(shape[1], "fwfm"),), initializer="ones")
 
     def call(self, fields: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Maps the fields to the weighted sum of their dot products."""

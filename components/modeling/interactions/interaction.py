@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import tensorflow as tf
 import tf_keras
 
 from crossrec.components.features.config import Frozen
+
+Logits = Callable[[tf.Tensor], tf.Tensor]
+"""Maps an interaction's output ``[N, units]`` to the model's logits ``[N, tasks]``, everything else being as it is."""
 
 
 class Interaction(tf_keras.layers.Layer):
@@ -26,6 +30,20 @@ class Interaction(tf_keras.layers.Layer):
     def call(self, fields: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Maps ``[N, F, d]`` to ``[N, units]``."""
         raise NotImplementedError
+
+    def auxiliary_losses(self, hidden: tf.Tensor, logits: Logits, labels: tf.Tensor) -> tf.Tensor | None:
+        """A loss of this interaction's own, to be added to the cross-entropy in training; None if it has none.
+
+        Args:
+            hidden: This layer's output ``[N, units]``.
+            logits: Maps such an output to the model's logits ``[N, tasks]``, all else being equal.
+            labels: float32 ``[N, tasks]``.
+
+        Returns:
+            float32 ``[N, tasks]``, or None.
+        """
+        del hidden, logits, labels
+        return None
 
     def get_config(self) -> dict[str, Any]:
         """What Keras needs to construct the layer again."""

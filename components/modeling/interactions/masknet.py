@@ -62,7 +62,7 @@ class FieldNormalisation(tf_keras.layers.Layer):
 
 
 class MaskBlock(tf_keras.layers.Layer):
-    r"""One block: :math:`\mathrm{ReLU}(\mathrm{LN}(W_3 (m \odot h)))`, :math:`m = W_2\,\mathrm{ReLU}(W_1 v + b_1) + b_2`.
+    r""":math:`\mathrm{ReLU}(\mathrm{LN}(W_3 (m \odot h)))`, :math:`m = W_2 \mathrm{ReLU}(W_1 v + b_1) + b_2`.
 
     Shapes: fields v ``[N, F d]`` and what is masked h ``[N, D]`` to ``[N, units]``; W_1 ``[F d, reduction_ratio D]``.
     """
@@ -72,7 +72,11 @@ class MaskBlock(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         self._ratio = config.reduction_ratio
         self._hidden = tf_keras.layers.Dense(units, use_bias=False, name="hidden")
-        self._normalise = tf_keras.layers.LayerNormalization(epsilon=_EPSILON) if config.block_normalisation else None
+        self._normalise = (
+            tf_keras.layers.LayerNormalization(epsilon=_EPSILON, name="normalise")
+            if config.block_normalisation
+            else None
+        )
         self._dropout = tf_keras.layers.Dropout(config.dropout)
 
     def build(self, shape: tuple[tf.TensorShape, tf.TensorShape]) -> None:

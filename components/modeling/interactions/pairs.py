@@ -6,9 +6,21 @@ import itertools
 
 import tensorflow as tf
 
+from crossrec.components.errors import DataError
 
-def pair_count(fields: int) -> int:
-    """Number of pairs i < j among F fields: F (F - 1) / 2."""
+
+def pair_count(fields: int, name: str) -> int:
+    """Number of pairs i < j among F fields: F (F - 1) / 2.
+
+    Args:
+        fields: Number of fields F.
+        name: The interaction that crosses pairs, for the message.
+
+    Raises:
+        DataError: There is but one field.
+    """
+    if fields < 2:
+        raise DataError("ranking.features", f"{name} crosses pairs and got 1 field", "Name two features or more.")
     return fields * (fields - 1) // 2
 
 

@@ -40,7 +40,7 @@ class Interest(tf_keras.layers.Layer):
     def __init__(self, config: Any, **kwargs: Any):
         """Constructs the layer from a ``CONFIG`` or from the mapping that ``get_config`` gives."""
         super().__init__(**kwargs)
-        self.config = self.CONFIG.model_validate(config)
+        self.config: Any = self.CONFIG.model_validate(config)
 
     def call(self, inputs: InterestInputs, training: bool | None = None) -> tf.Tensor:
         """Maps candidates and history to interests.

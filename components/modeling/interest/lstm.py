@@ -39,7 +39,7 @@ class LSTM(Interest):
         super().__init__(config, **kwargs)
         # The cell in a plain loop: Keras's own LSTM layer brings its cuDNN twin into the serving graph.
         self._recurrent = tf_keras.layers.RNN(
-            tf_keras.layers.LSTMCell(self.config.units), go_backwards=True, name="recurrent"
+            tf_keras.layers.LSTMCell(self.config.units, name="cell"), go_backwards=True, name="recurrent"
         )
 
     def build(self, shapes: tuple[tf.TensorShape, ...]) -> None:

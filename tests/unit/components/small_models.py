@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from crossrec.components.features.config import FeaturesConfig
-from crossrec.components.features.crosses import CrossConfig
+from crossrec.components.features.crosses import HashedCross
 from crossrec.components.features.item_table import ItemTable
 from crossrec.components.features.schema import (
     ITEM_ROW,
@@ -39,9 +39,9 @@ FEATURES = FeaturesConfig.model_validate(
     }
 )
 CROSSES = (
-    CrossConfig(inputs=["user", "item_id"], buckets=100),
-    CrossConfig(inputs=["likes", "tags"], buckets=60),
-    CrossConfig(inputs=["user", "likes"], buckets=40),
+    HashedCross(inputs=["user", "item_id"], buckets=100),
+    HashedCross(inputs=["likes", "tags"], buckets=60),
+    HashedCross(inputs=["user", "likes"], buckets=40),
 )
 CARDINALITIES = {"user": 9, "likes": 7, "recent_items": ITEMS, "item_id": ITEMS + 2, "tags": 6}
 

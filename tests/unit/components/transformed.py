@@ -11,14 +11,14 @@ from crossrec.components.feature_transform import catalogue
 from crossrec.components.feature_transform.config import FeatureTransformConfig
 from crossrec.components.feature_transform.transform import TransformPaths, add_transform, read_counts
 from crossrec.components.features.config import Categorical
-from crossrec.components.features.crosses import CrossConfig
+from crossrec.components.features.crosses import HashedCross
 from crossrec.components.features.item_table import ItemTable
 from crossrec.components.features.preprocessing import cardinality
 from crossrec.components.features.schema import add_crosses, build_schema
 from tests.unit.components.records import write_records
 
 PRICE = {"type": "numeric", "column": "price_max"}
-CROSSES = (CrossConfig(inputs=["device", "brand"]), CrossConfig(inputs=["likes", "tags"]))
+CROSSES = (HashedCross(inputs=["device", "brand"]), HashedCross(inputs=["likes", "tags"]))
 CONFIG = FeatureTransformConfig.model_validate(
     {
         "features": {

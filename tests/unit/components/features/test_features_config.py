@@ -5,7 +5,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from crossrec.components.features.config import Feature, FeaturesConfig, raw_columns
-from crossrec.components.features.crosses import CrossConfig
+from crossrec.components.features.crosses import HashedCross
 from crossrec.components.features.schema import FeatureSchema, add_crosses, build_schema
 
 
@@ -79,9 +79,9 @@ def test_width_of_text_is_the_number_of_its_ngrams(tokens, ngrams, width):
 def schema_of():
     config = features(tags={"type": "categorical", "multi_valued": True, "max_length": 3}, price={"type": "numeric"})
     crosses = (
-        CrossConfig(inputs=["device", "brand"], buckets=50),
-        CrossConfig(inputs=["tags", "brand"]),
-        CrossConfig(inputs=["device", "tags", "brand"]),
+        HashedCross(inputs=["device", "brand"], buckets=50),
+        HashedCross(inputs=["tags", "brand"]),
+        HashedCross(inputs=["device", "tags", "brand"]),
     )
     schema = build_schema(config, {"device": 3, "brand": 10, "tags": 7}, ("item_id", 12), ("clicked",))
     return add_crosses(schema, crosses)

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from crossrec.components.features.crosses import cross_ids_numpy
+from crossrec.components.modeling.crosses import Crosses
 from crossrec.components.modeling.fields import Fields
-from crossrec.components.modeling.inputs import ItemFeatures, keep_rows, read_batches, with_crosses
-from crossrec.components.modeling.interactions.dcn_v2 import DCNV2, DCNV2Config
+from crossrec.components.modeling.inputs import ItemFeatures, keep_rows, read_batches
 from crossrec.components.modeling.towers import Tower, TowerConfig, TowerSizes, required_features
 from tests.unit.components.records import write_records
 from tests.unit.components.small_models import make_query, make_schema, make_table, randomise
@@ -21,7 +21,7 @@ PADDED = ["likes", "recent_items", "user_x_likes"]
 @pytest.fixture(scope="module")
 def fields():
     layer = Fields(SCHEMA, NAMES, 4, linear=2)
-    layer(with_crosses(SCHEMA, make_query(2), NAMES), NAMES)
+    layer(Crosses(SCHEMA, NAMES)(make_query(2)), NAMES)
     randomise(layer)
     return layer
 
@@ -67,7 +67,7 @@ def test_numbers_are_linear_and_each_has_a_vector(fields):
 
 
 def test_features_do_not_touch_each_other(fields):
-    values = with_crosses(SCHEMA, make_query(5), NAMES)
+    values = Crosses(SCHEMA, NAMES)(make_query(5))
     found, linear = fields(values, NAMES)
     assert found.shape == (5, 6, 4)
     # Id features stand before dense ones.
@@ -80,7 +80,7 @@ def test_features_do_not_touch_each_other(fields):
 
 
 def test_leading_dimensions_do_not_matter(fields):
-    flat = with_crosses(SCHEMA, make_query(6), NAMES)
+    flat = Crosses(SCHEMA, NAMES)(make_query(6))
     deep = {name: tf.reshape(values, [2, 3, values.shape[-1]]) for name, values in flat.items()}
     for whole, parts in zip(fields(flat, NAMES), fields(deep, NAMES)):
         np.testing.assert_allclose(tf.reshape(parts, whole.shape), whole, rtol=1e-6)
@@ -88,7 +88,7 @@ def test_leading_dimensions_do_not_matter(fields):
 
 def test_linear_weights_begin_as_zeros_and_fields_do_not():
     layer = Fields(SCHEMA, NAMES, 4, linear=2)
-    found, linear = layer(with_crosses(SCHEMA, make_query(5), NAMES), NAMES)
+    found, linear = layer(Crosses(SCHEMA, NAMES)(make_query(5)), NAMES)
     assert (linear.numpy() == 0).all() and (found.numpy() != 0).any()
 
 
@@ -105,7 +105,7 @@ def test_crosses_of_query_and_item_stand_beside_their_inputs():
     query, items = make_query(3), ItemFeatures(make_table(), ["item_id", "tags"])
     rows = tf.constant([[0, 5], [11, -1], [2, 2]], tf.int64)
     features = {name: values[:, None] for name, values in query.items()} | items(rows)
-    out = with_crosses(SCHEMA, features, ["user_x_item_id", "likes_x_tags", "user"])
+    out = Crosses(SCHEMA, ["user_x_item_id", "likes_x_tags", "user"])(features)
     assert set(out) - set(features) == {"user_x_item_id", "likes_x_tags"}
     assert out["likes_x_tags"].shape == (3, 2, 6)
     expected = cross_ids_numpy([features["likes"].numpy(), features["tags"].numpy()], "likes_x_tags", 60)
@@ -145,49 +145,6 @@ def test_a_tower_gives_one_embedding_per_row(normalise):
     one = np.concatenate([tower({name: v[i : i + 1] for name, v in query.items()}) for i in range(20)])
     np.testing.assert_allclose(one, found, rtol=1e-4, atol=1e-6)
     assert not np.allclose(tower(query, training=True), found), "dropout in training"
-
-
-def numpy_dcn(layer_weights, deep_weights, x):
-    """Equation (1) and (2) of the paper, the deep network beside it."""
-    first = current = x
-    for weights in layer_weights:
-        *down, up, bias = weights
-        projected = current @ down[0] if down else current
-        current = first * (projected @ up + bias) + current
-    deep = first
-    for kernel, bias in zip(deep_weights[::2], deep_weights[1::2]):
-        deep = np.maximum(deep @ kernel + bias, 0)
-    return np.concatenate([current, deep], 1) if deep_weights else current
-
-
-@pytest.mark.parametrize("low_rank", [None, 2])
-@pytest.mark.parametrize("deep", [(), (7, 5)])
-@pytest.mark.parametrize("layers", [1, 3])
-def test_dcn_v2_is_the_formula_of_the_paper(low_rank, deep, layers):
-    layer = DCNV2(DCNV2Config(cross_layers=layers, low_rank=low_rank, deep={"layers": deep}))
-    fields = tf.constant(np.random.default_rng(1).normal(size=(6, 3, 2)), tf.float32)
-    layer(fields)
-    randomise(layer)
-    weights = {weight.name: weight.numpy() for weight in layer.trainable_weights}
-    values = [weight.numpy() for weight in layer.trainable_weights]
-    each = 3 if low_rank else 2
-    cross = [values[i * each : (i + 1) * each] for i in range(layers)]
-    assert len(values) == layers * each + 2 * len(deep) == len(weights)
-    if low_rank:
-        assert [w.shape for w in cross[0]] == [(6, 2), (2, 6), (6,)]
-    expected = numpy_dcn(cross, values[layers * each :], fields.numpy().reshape(6, 6))
-    np.testing.assert_allclose(layer(fields), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_dcn_v2_by_hand():
-    layer = DCNV2(DCNV2Config(cross_layers=1, deep={"layers": ()}))
-    fields = tf.constant([[[1.0], [2.0]]])
-    layer(fields)
-    kernel, bias = layer.trainable_weights
-    kernel.assign([[3.0, 0.0], [1.0, -1.0]])
-    bias.assign([0.5, 1.0])
-    # W x + b = (1*3 + 2*1 + 0.5, -2 + 1) = (5.5, -1); times x0 plus x: (5.5 + 1, -2 + 2).
-    assert layer(fields).numpy().tolist() == [[6.5, 0.0]]
 
 
 def test_batches_are_read_whole_and_every_epoch_has_its_own_order(tmp_path):

@@ -173,6 +173,102 @@ def test_impossible_tasks_are_refused(tasks, complaint):
         RankingConfig(features=["user"], tasks=tasks)
 
 
+PARTS = [
+    *({"heads": {"type": kind}} for kind in ("shared_bottom", "mmoe", "ple")),
+    *({"interest": [{"type": kind, "sequence": "recent_items"}]} for kind in ("din", "transformer", "lstm", "average")),
+    {
+        "interest": [
+            {"type": "din", "sequence": "recent_items", "softmax": True},
+            {"type": "lstm", "sequence": "recent_items", "features": ["tags", "price", "item_id"]},
+            {"type": "transformer", "sequence": "recent_items", "readout": "last", "layers": 2},
+        ],
+        "heads": {"type": "ple", "tower_layers": [4]},
+        "features": ["user", "item_id"],
+        "crosses": [],
+    },
+]
+
+
+@pytest.mark.parametrize("values", PARTS)
+def test_heads_and_interest_give_one_value_alone_among_others_and_after_reload(values, tmp_path):
+    model, config = make_model(**values)
+    query, rows = make_query(6), np.random.default_rng(0).integers(-1, ITEMS, (6, 7))
+    whole = probabilities(model, query, rows)
+    for b, c in ((0, 0), (5, 6), (2, 3)):
+        one = probabilities(model, {name: v[b : b + 1] for name, v in query.items()}, rows[b : b + 1, c : c + 1])
+        np.testing.assert_allclose(one[0, 0], whole[b, c], rtol=1e-4, atol=1e-6)
+    assert probabilities(model, query, np.zeros((6, 0))).shape == (6, 0, 2)
+    saving.save(str(tmp_path), model, config, [])
+    other = build(SCHEMA, saving.read_config(str(tmp_path), RankingConfig), make_table())
+    assert not np.allclose(probabilities(other, query, rows), whole, atol=1e-3)
+    saving.restore(str(tmp_path), other)
+    np.testing.assert_array_equal(probabilities(other, query, rows), whole)
+
+
+@pytest.mark.parametrize("values", PARTS)
+def test_the_loss_reaches_every_weight_of_heads_and_interest(values):
+    model, _ = make_model(**values)
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(make_examples(64), training=True)
+    for weight, gradient in zip(model.trainable_weights, tape.gradient(loss, model.trainable_weights)):
+        assert np.any(tf.convert_to_tensor(gradient).numpy()), weight.name
+
+
+def test_training_with_heads_and_interest_lowers_the_loss():
+    model, _ = make_model(**PARTS[-1])
+    model.compile(optimizer=tf_keras.optimizers.Adam(0.05))
+    examples = make_examples(64)
+    before = float(model.compute_loss(examples))
+    model.fit(tf.data.Dataset.from_tensors(examples), epochs=8, verbose=0)
+    assert float(model.compute_loss(examples)) < 0.8 * before
+
+
+def test_an_interest_counts_recent_items_wherever_padding_stands():
+    values = {"features": ["user", "item_id"], "crosses": [], "interest": [{"type": "din", "sequence": "recent_items"}]}
+    model, _ = make_model(**values)
+    rows = np.tile(np.arange(ITEMS), (4, 1))
+    query = {**make_query(1), "user": tf.zeros([4, 1], tf.int64)}
+    query["recent_items"] = tf.constant([[3, 8], [8, 3], [3, -1], [-1, 3]])
+    found = probabilities(model, query, rows)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
+    np.testing.assert_allclose(found[2], found[3], rtol=1e-4)
+    assert not np.allclose(found[0], found[2], atol=1e-3)
+
+
+def test_an_item_has_one_vector_as_candidate_and_as_recent_item():
+    interest = [{"type": "average", "sequence": "recent_items", "features": ["item_id", "price"]}]
+    model, config = make_model(
+        features=["item_id", "price"],
+        crosses=[],
+        interest=interest,
+        interactions=[{"type": "mlp", "deep": {"layers": []}}],
+    )
+    # What the heads see: the candidate's two fields of four numbers, then the interest's two.
+    of_recent, of_candidate = (np.zeros((16, 2), np.float32) for _ in range(2))
+    of_recent[8:], of_candidate[:8] = 1, 1
+    kernel = next(weight for weight in model.trainable_weights if "heads" in weight.name and "kernel" in weight.name)
+    table = next(weight for weight in model.trainable_weights if weight.shape[-1] == 6 and weight.shape[0] > 2)
+    found = []
+    linear = np.array(table)
+    linear[:, 4:] = 0
+    table.assign(linear)
+    for vectors in (w for w in model.trainable_weights if w.shape == (1, 6)):
+        vectors.assign(np.concatenate([vectors.numpy()[:, :4], np.zeros((1, 2))], 1))
+    query = make_query(1)
+    query["recent_items"] = tf.constant([[5, -1]])
+    kernel.assign(of_recent)
+    found.append(model.logits(query, tf.constant([[2]])).numpy())
+    kernel.assign(of_candidate)
+    found.append(model.logits(query, tf.constant([[5]])).numpy())
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+    assert not np.allclose(found[1], model.logits(query, tf.constant([[2]])), atol=1e-3)
+
+
+def test_an_interest_without_features_is_refused():
+    with pytest.raises(DataError, match=r"ranking\.interest\.features: left out, .*\['user', 'tags'\].* Name"):
+        make_model(features=["user", "tags"], crosses=[], interest=[{"type": "din", "sequence": "recent_items"}])
+
+
 TWO_DEVICES = """
 import json, numpy as np, tempfile
 import crossrec, tensorflow as tf

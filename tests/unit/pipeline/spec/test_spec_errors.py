@@ -40,7 +40,7 @@ MISTAKES = [
     ("features", GONE, "features: missing", ["Add it"]),
     ("features.item", {}, "features.item: {}", ["at least 1"]),
     ("features.query.device", "categorical", QUERY + "device: 'categorical'", ["give keys and values"]),
-    ("features.query.device.type", GONE, QUERY + "device", ["'type' is missing", "categorical"]),
+    ("features.query.device.type", GONE, QUERY + "device", ["'type' is missing", "categorical, numeric, "]),
     ("features.query.device.type", "category", QUERY + "device", ["'category'", "'categorical'"]),
     ("features.query.device.hashbuckets", 3, QUERY + "device.hashbuckets", ["Did you mean 'hash_buckets'?"]),
     ("features.query.device.hash_buckets", 1, QUERY + "device.hash_buckets: 1", ["greater than or equal to 2"]),
@@ -129,7 +129,79 @@ MISTAKES = [
     ("ranking.tasks", [], "ranking.tasks: []", ["at least 1"]),
     ("ranking.tasks.0.label", "liked", "ranking.tasks.0.label: 'liked'", ["Known: clicked, purchased"]),
     ("ranking.tasks.1.name", "click", "ranking: two tasks", ["['click', 'click']", "Name each its own"]),
-    ("ranking.interaction.type", "dcn", "ranking.interaction.type: 'dcn'", ["'dcn_v2'"]),
+    ("ranking.interactions", [], "ranking.interactions: []", ["at least 1"]),
+    ("ranking.interactions", {"type": "mlp"}, "ranking.interactions: ", ["give a list"]),
+    ("ranking.interactions.0.type", GONE, "ranking.interactions.0: 'type' is missing", ["mlp, fm, "]),
+    (
+        "ranking.interactions",
+        [{"type": "mlp"}, {"type": "dcn_v3"}],
+        "ranking.interactions.1: type 'dcn_v3' is unknown",
+        ["Did you mean 'dcn_v2'?", "Known: mlp, fm, "],
+    ),
+    (
+        "ranking.interactions.0.crosslayers",
+        2,
+        "ranking.interactions.0.crosslayers: unknown key",
+        ["Did you mean 'cross_layers'?"],
+    ),
+    (
+        "ranking.interactions",
+        [{"type": "xdeepfm", "deep": {"layers": [8, 0]}}],
+        "ranking.interactions.0.deep.layers.1: 0",
+        ["greater than 0"],
+    ),
+    (
+        "ranking.interactions",
+        [{"type": "dcn_v2", "mixture": {"experts": 4}}],
+        "ranking.interactions.0: 'mixture' is of low-rank experts",
+        ["'low_rank: 32'"],
+    ),
+    (
+        "ranking.heads",
+        {"type": "moe"},
+        "ranking.heads: type 'moe' is unknown",
+        ["Did you mean 'mmoe'? Known: shared_bottom, mmoe, ple"],
+    ),
+    ("ranking.heads", {"type": "mmoe", "expert": 3}, "ranking.heads.expert", ["Did you mean 'experts'?"]),
+    ("ranking.interest", {"type": "din"}, "ranking.interest: ", ["give a list"]),
+    ("ranking.interest", [{"sequence": "recent_items"}], "ranking.interest.0: 'type' is missing", ["din, transformer"]),
+    ("ranking.interest", [{"type": "din"}], "ranking.interest.0.sequence: missing", ["Add it"]),
+    (
+        "ranking.interest",
+        [{"type": "din", "sequence": "last_items"}],
+        "ranking.interest.0.sequence: 'last_items'",
+        ["is no query feature. Known: recent_items"],
+    ),
+    (
+        "ranking.interest",
+        [{"type": "lstm", "sequence": "interests"}],
+        "ranking.interest.0.sequence: 'interests'",
+        ["of type 'categorical', not 'recent_items'. Known: recent_items"],
+    ),
+    (
+        "ranking.interest",
+        [{"type": "average", "sequence": "recent_items"}] * 2 + [{"type": "gru", "sequence": "recent_items"}],
+        "ranking.interest.2: type 'gru' is unknown",
+        ["Known: din, transformer, lstm, average"],
+    ),
+    (
+        "ranking.interest",
+        [{"type": "din", "sequence": "recent_items", "features": ["category", "colour"]}],
+        "ranking.interest.0.features: 'colour'",
+        ["is no item feature. Known: item_id, title"],
+    ),
+    (
+        "ranking.interest",
+        [{"type": "din", "sequence": "recent_items", "features": ["device"]}],
+        "ranking.interest.0.features: 'device'",
+        ["is no item feature"],
+    ),
+    (
+        "ranking.interest",
+        [{"type": "din", "sequence": "recent_items", "features": ["brand", "brand"]}],
+        "ranking.interest.0.features: 'brand'",
+        ["Name it once"],
+    ),
     ("ranking.negatives", {"retrieved": -1}, "ranking.negatives.retrieved: -1", ["greater than or equal to 0"]),
     # evaluation
     ("evaluation.k", [0], "evaluation: k", ["0", "begin at 1"]),
@@ -192,6 +264,13 @@ def test_all_problems_are_told_at_once():
     assert len(str(error.value).splitlines()) == 4
 
 
+@pytest.mark.parametrize("interaction", [{"type": "dcn_v3"}, {"layers": [3]}, "mlp"])
+def test_a_wrong_entry_of_a_list_is_one_problem(interaction):
+    with pytest.raises(SpecError) as error:
+        parse_spec(change("ranking.interactions", [interaction]), "my spec")
+    assert len(error.value.problems) == 1 and error.value.problems[0].startswith("ranking.interactions.0: ")
+
+
 @pytest.mark.parametrize("example", sorted(path.parent.name for path in EXAMPLES.glob("*/spec.yaml")))
 def test_every_example_is_a_spec(example):
     by_name = load_spec(example)
@@ -215,6 +294,23 @@ def test_labels_of_a_table_without_labels():
     assert spec.labels == ("interaction",) and spec.positive_label == "interaction"
     content["ranking"]["negatives"] = {"retrieved": 0}
     with pytest.raises(SpecError, match=r"ranking\.negatives\.retrieved: 0, .* Give at least 1"):
+        parse_spec(content)
+
+
+def test_an_interest_needs_features_of_the_item():
+    content = change("ranking.interest", [{"type": "din", "sequence": "recent_items"}])
+    assert parse_spec(content).ranking.interest[0].features is None
+    content["ranking"]["features"] = ["device", "title", "tags", "price"]
+    with pytest.raises(SpecError, match=r"ranking\.interest\.0\.features: left out.*\['device'.* as in \[item_id\]"):
+        parse_spec(content)
+    content["ranking"]["interest"][0]["features"] = ["title", "price"]
+    assert parse_spec(content).ranking.interest[0].features == ("title", "price")
+
+
+def test_the_sequence_of_an_interest_is_asked_for_where_there_is_none():
+    content = change("features.query.recent_items", GONE)
+    content["ranking"]["interest"] = [{"type": "din", "sequence": "recent_items"}]
+    with pytest.raises(SpecError, match=r"interest\.0\.sequence: 'recent_items' .*add a query feature of type"):
         parse_spec(content)
 
 

@@ -1,0 +1,106 @@
+"""What one candidate cross is worth, given all that was chosen before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from crossrec.components.cross_selector.data import Array, Sample, Task
+from crossrec.components.cross_selector.fields import AnyField, Sums, add_logits, chunks, sums
+from crossrec.components.cross_selector.score import log_loss, prior_variance, solve
+from crossrec.components.cross_selector.significance import Gain, clustered
+
+
+@dataclass(frozen=True)
+class Given:
+    """One task with the logits of all that was chosen so far.
+
+    Attributes:
+        task: The task.
+        residual: Label minus probability in the fitting block, float64 ``[m]``.
+        curvature: Probability times its complement there, ``[m]``.
+        logits: In the selection block, which gains are measured on, ``[k]``.
+    """
+
+    task: Task
+    residual: Array
+    curvature: Array
+    logits: Array
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What a candidate is worth.
+
+    Attributes:
+        gain: In log loss of all tasks, per row of the first one, on the later block.
+        by_task: The same of each task alone, nats per row of the first task.
+        used: Ids that got a weight.
+        coverage: Share of the later rows whose ids have weights (in the first task).
+        fitted: The gain on the rows that the weights were fitted on; far more than ``gain`` means that the
+            cross tells rows apart by heart, or by what later rows do not have.
+    """
+
+    gain: Gain
+    by_task: tuple[float, ...]
+    used: int
+    coverage: float
+    fitted: float
+
+
+def worth(field: AnyField, given: Sequence[Given], users: Array, min_count: float, every: int = 1) -> Worth:
+    """Fits a candidate's weights on the fitting block, all else fixed, and measures them on the selection block.
+
+    Args:
+        field: The candidate.
+        given: The tasks.
+        users: Rows of each user in the selection block of the first task, ``[U]``, counted at the same ``every``.
+        min_count: Rows that an id needs for a weight.
+        every: Only each ``every``-th row is looked at.
+    """
+    total = np.zeros(len(users))
+    by_task, used, coverage, fitted = [], 0, 0.0, 0.0
+    rows = int(users.sum())
+    for number, one in enumerate(given):
+        early, late = slice(0, one.task.ends[0], every), slice(one.task.ends[0], one.task.ends[1], every)
+        residual, curvature = one.residual[::every], one.curvature[::every]
+        found = sums(field, one.task.columns, early, residual, curvature)
+        known = found.count >= min_count
+        found = Sums(*(np.where(known, values, 0.0) for values in found))
+        variance, _ = prior_variance(found.gradient, found.hessian)
+        table = solve(found.count, found.gradient, found.bound, variance)
+        if number == 0:
+            used = int(known.sum())
+            coverage = _covered(field, one.task.columns, late, known)
+        if variance <= 0:
+            by_task.append(0.0)
+            continue
+        fitted += float(np.sum(found.gradient * table - 0.5 * found.hessian * table * table)) / len(residual)
+        before = one.logits[::every]
+        after = before.copy()
+        add_logits(field, one.task.columns, late, table, after)
+        labels = one.task.labels[late]
+        difference = log_loss(labels, before) - log_loss(labels, after)
+        by_task.append(float(difference.sum()) / rows)
+        total += np.bincount(one.task.users[late], difference, len(users))
+    return Worth(clustered(total, users, rows), tuple(by_task), used, coverage, fitted)
+
+
+def users_in_selection(sample: Sample, every: int) -> Array:
+    """Rows of each user in the selection block of the first task, of each ``every``-th row."""
+    task = sample.tasks[0]
+    return np.bincount(task.users[task.ends[0] : task.ends[1] : every], minlength=sample.users)
+
+
+def _covered(field: AnyField, columns: Mapping[str, Array], rows: slice, known: Array) -> float:
+    covered, count = 0.0, 0
+    for part, _ in chunks(rows):
+        ids = field.ids(columns, part)
+        count += len(ids)
+        if ids.ndim == 1:
+            covered += float(known[ids].sum())
+        else:
+            covered += float((np.append(known, False)[ids]).any(1).sum())
+    return covered / max(count, 1)
