@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crossrec.components.example_gen.config import RawColumn
-from crossrec.components.features.config import RecentItems, raw_columns
+from crossrec.components.features.config import RecentItems, raw_columns, raw_widths
 from crossrec.pipeline.spec.spec import Spec
 
 
@@ -12,7 +12,8 @@ def item_columns(spec: Spec) -> tuple[RawColumn, ...]:
     kinds = dict(raw_columns(spec.features, "item"))
     for column in spec.serving.display:
         kinds.setdefault(column, "string")
-    return tuple(RawColumn(name=name, kind=kind) for name, kind in kinds.items())
+    widths = raw_widths(spec.features, "item")
+    return tuple(RawColumn(name=name, kind=kind, width=widths.get(name)) for name, kind in kinds.items())
 
 
 def interaction_columns(spec: Spec) -> tuple[RawColumn, ...]:
@@ -21,4 +22,5 @@ def interaction_columns(spec: Spec) -> tuple[RawColumn, ...]:
     kinds = {name: kind for name, kind in raw_columns(spec.features, "query").items() if name not in computed}
     if spec.data.interactions.position:
         kinds[spec.data.interactions.position] = "int"
-    return tuple(RawColumn(name=name, kind=kind) for name, kind in kinds.items())
+    widths = raw_widths(spec.features, "query")
+    return tuple(RawColumn(name=name, kind=kind, width=widths.get(name)) for name, kind in kinds.items())

@@ -21,6 +21,7 @@ from crossrec.components.example_gen.files import fingerprint
 from crossrec.components.example_validator.component import ExampleValidator
 from crossrec.components.feature_transform.component import FeatureTransform
 from crossrec.components.feature_transform.config import FeatureTransformConfig
+from crossrec.components.features.crosses import expand
 from crossrec.components.publisher.component import Publisher
 from crossrec.components.ranking_examples.component import RankingExamples
 from crossrec.components.ranking_examples.config import RankingExamplesConfig
@@ -150,11 +151,12 @@ def _modeling(
 ) -> list[BaseNode]:
     """From validated examples to a published bundle."""
     table = spec.data.interactions
+    all_features, crosses = expand(spec.features, spec.crosses.explicit)
     transform = FeatureTransform(
         examples["interactions"],
         examples["items"],
         FeatureTransformConfig(
-            features=spec.features,
+            features=all_features,
             item_column=spec.data.items.item,
             interaction_item_column=table.item,
             user_column=table.user,
@@ -172,7 +174,11 @@ def _modeling(
     transformed = {"transformed_interactions": transform.outputs["transformed_interactions"]}
     selector = CrossSelector(
         {**transformed, **features},
-        CrossSelectorConfig(features=spec.features, crosses=spec.crosses, label=spec.positive_label),
+        CrossSelectorConfig(
+            features=all_features,
+            crosses=spec.crosses.model_copy(update={"explicit": crosses}),
+            label=spec.positive_label,
+        ),
         code_digest("cross_selector"),
     )
     features["cross_set"] = selector.outputs["cross_set"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crossrec.components.cross_selector.auto import AutoCrosses
 from crossrec.components.features.config import FeaturesConfig, Frozen
 from crossrec.components.features.crosses import CrossConfig
 
@@ -11,9 +12,11 @@ class CrossesConfig(Frozen):
 
     Attributes:
         explicit: Crosses that are always there.
+        auto: How further ones are searched; none are if left out.
     """
 
     explicit: tuple[CrossConfig, ...] = ()
+    auto: AutoCrosses | None = None
 
 
 class CrossSelectorConfig(Frozen):

@@ -66,7 +66,7 @@ def confirm(
         The crosses that are confirmed, explicit ones first, and those that are not.
     """
     base = main_effects(sample, CONFIRMATION, auto.min_count)
-    kept, refused = list(chosen), []
+    kept, refused = list(chosen), list[Confirmed]()
     while True:
         everything = [*explicit, *kept]
         models, gains = _in_order(base, everything, field, sample)

@@ -67,10 +67,10 @@ def worth(field: AnyField, given: Sequence[Given], users: Array, min_count: floa
         early, late = slice(0, one.task.ends[0], every), slice(one.task.ends[0], one.task.ends[1], every)
         residual, curvature = one.residual[::every], one.curvature[::every]
         found = sums(field, one.task.columns, early, residual, curvature)
-        known = found.count >= min_count
+        known = found.rows >= min_count
         found = Sums(*(np.where(known, values, 0.0) for values in found))
         variance, _ = prior_variance(found.gradient, found.hessian)
-        table = solve(found.count, found.gradient, found.bound, variance)
+        table = solve(found.rows, found.gradient, found.bound, variance)
         if number == 0:
             used = int(known.sum())
             coverage = _covered(field, one.task.columns, late, known)

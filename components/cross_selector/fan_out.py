@@ -14,7 +14,7 @@ import numpy as np
 from tfx.dsl.io import fileio
 
 from crossrec.components.cross_selector.candidates import Names
-from crossrec.components.cross_selector.data import Sample
+from crossrec.components.cross_selector.data import Array, Sample
 from crossrec.components.cross_selector.evaluate import Given, Worth, users_in_selection, worth
 from crossrec.components.cross_selector.fields import Field
 from crossrec.components.cross_selector.sample import MakePipeline, read_sample
@@ -90,7 +90,7 @@ class _Score(beam.DoFn):
 
 
 def _write_given(given: Sequence[Given], path: str) -> None:
-    arrays = {}
+    arrays: dict[str, Array] = {}
     for number, one in enumerate(given):
         arrays |= {
             f"{number}/residual": one.residual,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Union
@@ -33,7 +34,7 @@ class Field:
     @property
     def size(self) -> int:
         """Ids of the field."""
-        return int(min(_MOST_CELLS, np.prod([float(size) for size in self.sizes])))
+        return min(_MOST_CELLS, math.prod(self.sizes))
 
     @property
     def key(self) -> str:
@@ -59,7 +60,7 @@ class Field:
     def ids(self, columns: Mapping[str, Array], rows: slice) -> Array:
         """Ids of some rows: int64 ``[m]``, or ``[m, width]`` with -1 for padding."""
         cells = self.cells(columns, rows)
-        if np.prod([float(size) for size in self.sizes]) <= _MOST_CELLS:
+        if math.prod(self.sizes) <= _MOST_CELLS:
             return cells
         shift = np.uint64(64 - (_MOST_CELLS.bit_length() - 1))
         ids = ((cells.astype(np.uint64) * np.uint64(_SPREAD)) >> shift).astype(np.int64)
@@ -110,13 +111,13 @@ class Sums(NamedTuple):
     """Sums by id, float64 ``[size]`` each.
 
     Attributes:
-        count: Rows, or shares of them.
+        rows: Rows, or shares of them.
         gradient: Label minus probability.
         bound: Probability times its complement, weighted by shares: the Hessian's sums of rows, which bound it.
         hessian: The same weighted by squared shares: the Hessian's diagonal. Without several ids a row, ``bound``.
     """
 
-    count: Array
+    rows: Array
     gradient: Array
     bound: Array
     hessian: Array

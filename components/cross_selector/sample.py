@@ -239,4 +239,4 @@ def _uniform(keys: Array, numbers: Array) -> Array:
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         state = state ^ (state >> np.uint64(31))
-    return (state >> np.uint64(11)).astype(np.float64) / 2.0**53
+    return np.asarray((state >> np.uint64(11)).astype(np.float64) / 2.0**53)

@@ -139,7 +139,7 @@ class Model:
     def _update(self, one: Fitted) -> None:
         rows = slice(0, self.fitted)
         found = sums(one.field, self.task.columns, rows, self.residual, self.curvature)
-        known = found.count >= self.min_count
+        known = found.rows >= self.min_count
         # Around the present table: the gradient that a table of zeros would see.
         one.variance, _ = prior_variance(
             np.where(known, found.gradient + found.hessian * one.table, 0.0), np.where(known, found.hessian, 0.0)

@@ -20,6 +20,7 @@ from crossrec.components.cross_selector.candidates import Candidates, Names
 from crossrec.components.cross_selector.confirm import main_effects, settle, supersets, unique_gain
 from crossrec.components.cross_selector.data import Sample
 from crossrec.components.cross_selector.evaluate import Given, Worth, users_in_selection, worth
+from crossrec.components.cross_selector.hierarchy import own_evidence
 from crossrec.components.cross_selector.score import Model
 from crossrec.components.cross_selector.significance import least_score
 from crossrec.components.progress import progress
@@ -29,6 +30,8 @@ _AGAIN = 12
 _SMALLEST_RUNG = 50_000
 _GROWTH = 4
 _LEAST_KEPT = 48
+_LEAST_EVIDENCE = 1.0
+"""Nats for an effect of a part beside that of the whole, as for the weights of any field."""
 
 Screen = Callable[[Sequence[Names], Sequence[Given], int], list[Worth]]
 """Scores many candidates on each n-th row; the place where work is spread over machines."""
@@ -97,6 +100,8 @@ class Search:
                 found.pairs = dict(scored)
             parents = sorted(scored, key=lambda one: self._rank(scored[one]), reverse=True)[: self._auto.beam]
             self._choose(scored)
+            if self._late():
+                found.stopped = f"budget.minutes: {self._auto.budget.minutes:g} are over"
             if found.stopped:
                 break
         self._drop_superfluous()
@@ -155,7 +160,6 @@ class Search:
                 self.found.stopped = f"max_crosses: {self._auto.max_crosses} are chosen"
                 return
             if self._late():
-                self.found.stopped = f"budget.minutes: {self._auto.budget.minutes:g} are over"
                 return
             best = sorted(left, key=lambda one: self._rank(left[one]), reverse=True)[:_AGAIN]
             again = [one for one in best if one not in fresh]
@@ -193,9 +197,13 @@ class Search:
         return time.monotonic() > self._end
 
     def _speaks(self, names: Names) -> bool:
-        """Whether a cross has weights beside the crosses that contain it; the prior leaves none to a mere image."""
+        """Whether a cross has an effect of its own beside each of those that contain it."""
         key = self._candidates.field(names).key
-        return any(model.fields[key].variance > 0 for model in self._models)
+        for whole in supersets(names, self.found.chosen):
+            other = self._candidates.field(whole).key
+            if sum(own_evidence(model, key, other) for model in self._models) < _LEAST_EVIDENCE:
+                return False
+        return True
 
     def _drop_superfluous(self) -> None:
         """Takes out what the others explain: the least one first, while it gains too little over the others."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from tfx.dsl.io import fileio
 
-from crossrec.components.cross_selector.auto import AutoCrosses
+from crossrec.components.cross_selector.auto import AutoCrosses, families, with_granularities
 from crossrec.components.cross_selector.candidates import Names
+from crossrec.components.cross_selector.config import CrossSelectorConfig
 from crossrec.components.cross_selector.confirm import Confirmed, confirm
 from crossrec.components.cross_selector.data import Sample
 from crossrec.components.cross_selector.fan_out import BeamScreen
@@ -20,11 +22,29 @@ from crossrec.components.cross_selector.report import PICTURE, CrossReport, Gain
 from crossrec.components.cross_selector.sample import Limits, MakePipeline, SampleInputs, read_sample, write_sample
 from crossrec.components.cross_selector.search import Found, Screen, Search
 from crossrec.components.cross_selector.significance import Gain
-from crossrec.components.features.crosses import CrossConfig, HashedCross, VocabularyCross, default_buckets
+from crossrec.components.features.crosses import CrossConfig, HashedCross, VocabularyCross, default_buckets, expand
+from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.progress import progress
 
 _ROWS = 1_000_000
 _ROOM = 8.0
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """What a pipeline run gives to the selection.
+
+    Attributes:
+        pattern: Files of the training split's transformed interactions.
+        item_table: Directory of the item table.
+        schema: All features.
+        spec: How to parse an interaction.
+    """
+
+    pattern: str
+    item_table: str
+    schema: FeatureSchema
+    spec: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -77,6 +97,30 @@ def select(
     with fileio.open(f"{directory}/{PICTURE}", "wb") as file:
         file.write(draw(report))
     return report
+
+
+def find_crosses(
+    make_pipeline: MakePipeline, config: CrossSelectorConfig, inputs: RunInputs, directory: str, temporary: str
+) -> tuple[HashedCross, ...]:
+    """The crosses that the data speak for, beside the explicit ones.
+
+    Args:
+        make_pipeline: Makes a Beam pipeline.
+        config: The features (with those of numeric candidates), and the crosses.
+        inputs: Transformed rows and items.
+        directory: Where the report goes.
+        temporary: For the sample.
+    """
+    if config.crosses.auto is None:
+        return ()
+    schema = inputs.schema
+    features, names = with_granularities(config.features, config.crosses.auto)
+    cardinalities = {feature.name: feature.cardinality for feature in schema.features if feature.kind == "ids"}
+    _, explicit = expand(config.features, config.crosses.explicit)
+    asked = Question(config.crosses.auto, families(features, names), explicit, cardinalities)
+    columns = dict.fromkeys([*names, *(name for cross in asked.measured for name in cross.inputs)])
+    sampled = SampleInputs(inputs.pattern, inputs.item_table, schema, tuple(columns), inputs.spec)
+    return chosen_crosses(select(make_pipeline, sampled, asked, directory, temporary))
 
 
 def search_and_confirm(
@@ -158,7 +202,7 @@ def _coverage(sample: Sample, cross: ServedCross) -> float:
     task = sample.tasks[0]
     early, late = slice(0, task.ends[1]), task.block(2)
     nothing = np.zeros(task.ends[1])
-    known = np.append(sums(cross, task.columns, early, nothing, nothing).count >= 1, False)
+    known = np.append(sums(cross, task.columns, early, nothing, nothing).rows >= 1, False)
     ids = cross.ids(task.columns, late)
     return float((known[ids] if ids.ndim == 1 else known[ids].any(1)).mean())
 

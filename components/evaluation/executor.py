@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import tensorflow as tf
@@ -21,6 +22,7 @@ from crossrec.components.progress import progress
 from crossrec.components.ranking_trainer import train as ranking
 from crossrec.components.ranking_trainer.config import RankingConfig
 from crossrec.components.ranking_trainer.executor import ranking_data
+from crossrec.components.serving_bundle.requests import fill_vectors
 
 _BATCH = 8192
 
@@ -42,6 +44,7 @@ class Executor(base_executor.BaseExecutor):
         table = ItemTable.read(properties.uri(input_dict, "item_table"))
         raw = artifact_utils.get_single_instance(input_dict["interactions"])
         queries = read_queries(properties.split_patterns(raw), schema.raw_query, roles, table.ids, config)
+        queries = dataclasses.replace(queries, inputs=fill_vectors(queries.inputs, schema.raw_widths))
 
         directory = properties.uri(input_dict, "ranking_model")
         ranking_config = saving.read_config(directory, RankingConfig)

@@ -187,6 +187,39 @@ def to_lists(column: pa.Array, separator: str | None) -> pa.Array:
     return lists_from(np.bincount(rows, minlength=len(counts)), flat.filter(kept))
 
 
+def to_vectors(column: pa.Array, separator: str | None) -> pa.Array:
+    """Cast to lists of numbers; empty lists become null, NaN and missing elements null elements.
+
+    Args:
+        column: Lists of numbers, or text whose numbers `separator` separates, [rows].
+        separator: What separates the numbers of text.
+
+    Returns:
+        Array [rows] of lists of float64.
+
+    Raises:
+        CastError: If the column is neither, or an element is no number.
+    """
+    column = _plain(column)
+    if pa.types.is_fixed_size_list(column.type):
+        valid = column.is_valid().to_numpy(zero_copy_only=False)
+        column = lists_from(valid * column.type.list_size, column.flatten())
+    if pa.types.is_list(column.type):
+        lists = column
+    elif separator is None and column.null_count < len(column):
+        first = column.drop_null()[0].as_py()
+        raise CastError(int(column.is_valid().index(True).as_py()), _shown(first), "a list (and no separator is given)")
+    else:
+        lists = pc.split_pattern(to_text(column), separator or ",")
+    counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    try:
+        floats = to_floats(pc.list_flatten(lists))
+    except CastError as error:
+        error.row = int(np.searchsorted(np.cumsum(counts), error.row, side="right"))
+        raise
+    return lists_from(counts, floats)
+
+
 def lists_from(counts: npt.NDArray[Any], values: pa.Array) -> pa.Array:
     """Build an array of lists; a list without values becomes null.
 

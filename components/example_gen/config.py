@@ -25,13 +25,15 @@ class RawColumn(BaseModel):
     Attributes:
         name: Name of the column in the file.
         kind: ``string`` (categorical, text, id), ``float`` (numeric), ``int`` (whole numbers, and times
-            as unix seconds) or ``strings`` (multi-valued).
+            as unix seconds), ``strings`` (multi-valued) or ``floats`` (a vector).
+        width: Numbers in a vector.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
-    kind: Literal["string", "float", "int", "strings"]
+    kind: Literal["string", "float", "int", "strings", "floats"]
+    width: int | None = None
 
     @field_validator("name")
     @classmethod

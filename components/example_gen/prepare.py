@@ -161,12 +161,42 @@ def _cast(batch: _Batch, column: Column, plan: TablePlan) -> pa.Array:
             ),
         )
         return floats.cast(pa.float32(), safe=False) if batch.usable else floats
+    if kind == "floats":
+        return _vectors(batch, column, raw)
     if kind == "int":
         return casts.to_seconds(raw)
     if kind == "strings":
         return casts.to_lists(raw, column.separator)
     # Request ids are ids as well, but may be missing.
     return casts.to_text(raw, whole_numbers=column.field.endswith(".request"))
+
+
+def _vectors(batch: _Batch, column: Column, raw: pa.Array) -> pa.Array:
+    """Lists of numbers, all of one length; a row without one is null."""
+    vectors = casts.to_vectors(raw, column.separator)
+    name, counts = plain(column.name), pc.list_value_length(vectors)
+    batch.check(
+        pc.not_equal(counts, column.width),
+        Problem(
+            column.field,
+            f"column {name} has no {column.width} numbers in $rows (first: $first)",
+            "Give every vector as many numbers as 'dimension' says, or none.",
+        ),
+    )
+    floats = vectors.flatten()
+    bad = pc.or_(casts.too_large(floats), floats.is_null())
+    rows = np.repeat(np.arange(len(vectors)), counts.fill_null(0).to_numpy(zero_copy_only=False))
+    hit = np.zeros(len(vectors), np.bool_)
+    hit[rows[bad.to_numpy(zero_copy_only=False)]] = True
+    batch.check(
+        pa.array(hit),
+        Problem(
+            column.field,
+            f"column {name} has a missing number, or one infinite or too large for float32, in $rows (first: $first)",
+            "Replace these by real numbers or leave the whole vector out.",
+        ),
+    )
+    return casts.lists_from(counts.fill_null(0).to_numpy(zero_copy_only=False), floats.cast(pa.float32(), safe=False))
 
 
 def _labels(batch: _Batch, column: Column, plan: TablePlan, raw: pa.Array) -> pa.Array:

@@ -11,7 +11,7 @@ from crossrec.components.example_gen.config import InteractionsTable, ItemsTable
 from crossrec.components.example_gen.filters import Filter
 from crossrec.components.example_gen.reader import Wanted
 
-Kind = Literal["id", "time", "label", "string", "float", "int", "strings"]
+Kind = Literal["id", "time", "label", "string", "float", "int", "strings", "floats"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +23,14 @@ class Column:
         kind: What it is read as; ``id``, ``time`` and ``label`` may not be missing.
         field: Dotted path of the field of the spec that wants it.
         separator: What separates the values of a multi-valued text column.
+        width: Numbers in a vector.
     """
 
     name: str
     kind: Kind
     field: str
     separator: str | None = None
+    width: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +100,8 @@ def interactions_plan(table: InteractionsTable, features: Sequence[RawColumn]) -
 def _plan(table: TableConfig, field: str, key: str, roles: list[Column], features: Sequence[RawColumn]) -> TablePlan:
     columns = {column.name: column for column in roles}
     for feature in features:
-        wanted = Column(feature.name, feature.kind, f"features.{feature.name}", table.separators.get(feature.name))
+        separator = table.separators.get(feature.name)
+        wanted = Column(feature.name, feature.kind, f"features.{feature.name}", separator, feature.width)
         present = columns.get(feature.name)
         columns[feature.name] = wanted if present is None else _reconciled(present, wanted)
     return TablePlan(field, key, tuple(columns.values()), table.filters, table.delimiter)

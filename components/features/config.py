@@ -242,6 +242,7 @@ class FeaturesConfig(Frozen):
                 raise ValueError(f"item.{name} is of type recent_items. Move it to the query side")
         for side in ("query", "item"):
             raw_columns(self, side)
+            raw_widths(self, side)
         return self
 
     def items(self) -> Iterator[tuple[str, Side, Feature]]:
@@ -280,3 +281,19 @@ def raw_columns(features: FeaturesConfig, side: Side) -> dict[str, RawKind]:
                 "Give both the same kind of type"
             )
     return columns
+
+
+def raw_widths(features: FeaturesConfig, side: Side) -> dict[str, int]:
+    """The raw columns of one side that hold vectors, with the numbers in each.
+
+    Raises:
+        ValueError: Two features read one column as vectors of different dimensions.
+    """
+    widths: dict[str, int] = {}
+    for name, feature in getattr(features, side).items():
+        if isinstance(feature, Vector) and widths.setdefault(feature.column, feature.width) != feature.width:
+            raise ValueError(
+                f"{side}.{name} reads column {feature.column!r} as {feature.width} numbers, another feature as "
+                f"{widths[feature.column]}. Give both one 'dimension'"
+            )
+    return widths

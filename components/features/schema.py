@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import PrivateAttr
 from tfx.dsl.io import fileio
 
-from crossrec.components.features.config import FeaturesConfig, Frozen, RawKind, Side, raw_columns
+from crossrec.components.features.config import FeaturesConfig, Frozen, RawKind, Side, raw_columns, raw_widths
 from crossrec.components.features.crosses.config import CrossConfig, HashedCross, SimilarityCross, StatisticsCross
 from crossrec.components.features.crosses.hashing import default_buckets
 from crossrec.components.features.crosses.tables import CrossTables
@@ -19,9 +19,6 @@ FILE = "features.json"
 ITEM_ROW, USER, TIMESTAMP, POSITION = "@item_row", "@user", "@timestamp", "@position"
 # Columns that the ranking examples add.
 RETRIEVAL_SCORE, WEIGHT, RETRIEVED, CANDIDATE = "@retrieval_score", "@weight", "@retrieved", "@candidate"
-
-# Statistics need no vector for each combination, so there may be more of them than ids.
-_STATISTICS_BUCKETS = 2**20
 
 
 def label_key(label: str) -> str:
@@ -48,7 +45,7 @@ class CrossOutput(Frozen):
         side: The side that knows all its inputs.
         kind: ``ids`` (int64, -1 is padding, 0 all rare combinations) or ``dense`` (float32).
         width: Numbers or ids of an example.
-        buckets: Largest id; of a cross of statistics the hashed combinations that it tells apart.
+        buckets: Largest id; of a cross of statistics the combinations that it has any of.
         distinct: Different combinations in training.
         collision_rate: Share of them that have an id together with others.
         coverage: Share of the combinations of the training rows that occurred often enough to learn from.
@@ -80,10 +77,22 @@ class CrossOutput(Frozen):
 
 
 class FeatureSchema(Frozen):
-    """All transformed features and crosses of a pipeline run."""
+    """All transformed features and crosses of a pipeline run.
+
+    Attributes:
+        raw_query: Raw columns of the query side, with the kind of each.
+        raw_item: Raw columns of the item side, with the kind of each.
+        raw_widths: Numbers in each raw column of the query side that holds vectors.
+        features: The features.
+        crosses: The crosses.
+        items: Items of the catalogue.
+        item_column: Raw column of the item id.
+        labels: Names of the labels.
+    """
 
     raw_query: dict[str, RawKind]
     raw_item: dict[str, RawKind]
+    raw_widths: dict[str, int] = {}
     features: tuple[FeatureOutput, ...]
     crosses: tuple[CrossOutput, ...]
     items: int
@@ -159,6 +168,7 @@ def build_schema(
     return FeatureSchema(
         raw_query=raw_columns(features, "query"),
         raw_item=raw_columns(features, "item"),
+        raw_widths=raw_widths(features, "query"),
         features=outputs,
         crosses=(),
         items=items[1],
@@ -184,12 +194,10 @@ def _cross_output(schema: FeatureSchema, cross: CrossConfig) -> CrossOutput:
     side: Literal["query", "item", "both"] = "both" if len(sides) == 2 else sides.pop()
     if isinstance(cross, SimilarityCross):
         return CrossOutput(config=cross, side=side, kind="dense", width=len(cross.measures))
-    cardinalities = [feature.cardinality for feature in inputs]
     if isinstance(cross, StatisticsCross):
-        buckets = cross.buckets or default_buckets(cardinalities, _STATISTICS_BUCKETS)
-        return CrossOutput(config=cross, side=side, kind="dense", width=len(cross.statistics), buckets=buckets)
+        return CrossOutput(config=cross, side=side, kind="dense", width=len(cross.statistics))
     buckets = 0
     if isinstance(cross, HashedCross):
-        buckets = cross.buckets or default_buckets(cardinalities)
+        buckets = cross.buckets or default_buckets([feature.cardinality for feature in inputs])
     width = int(np.prod([feature.width for feature in inputs]))
     return CrossOutput(config=cross, side=side, width=width, buckets=buckets)

@@ -6,7 +6,7 @@ Garipov, Vetrov and Wilson, "Averaging Weights Leads to Wider Optima and Better 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -53,13 +53,15 @@ class WeightAverages(tf.Module):
             for variable in layer.non_trainable_variables
         ]
         # In a list, Module would track the model's own weights as weights of the averages.
-        self._weights = lambda: [*model.trainable_variables, *statistics]
+        self._weights: Callable[[], list[tf.Variable]] = lambda: [*model.trainable_variables, *statistics]
         with model.distribute_strategy.scope():
             self._averages = [
                 tf.Variable(weight, trainable=False, name=f"average_{place}")
                 for place, weight in enumerate(self._weights())
             ]
             self._updates = tf.Variable(0, trainable=False, dtype=tf.int64, name="updates")
+            # Traced here, not in the first step, whose time Keras compares with that of its callbacks.
+            self._move.get_concrete_function()
 
     def update(self, epoch: int, step: int) -> None:
         """Takes the weights after a step into the averages, if it is one of those that count.
@@ -71,7 +73,7 @@ class WeightAverages(tf.Module):
         if epoch >= self._config.first_epoch and step % self._config.every == 0:
             self._move()
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _move(self) -> None:
         done = tf.cast(self._updates, tf.float32)
         decay = done / (done + 1.0)

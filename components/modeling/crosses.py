@@ -73,18 +73,19 @@ class _Operator(tf.Module):
 
     def __init__(self, cross: CrossOutput):
         super().__init__(name=cross.name)
-        self.inputs, self._cross_name, self._buckets = cross.inputs, cross.name, cross.buckets
+        self.inputs, self._cross_name = cross.inputs, cross.name
         self._once = cross.pooling == "sum"
-
-    def _ids(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
-        ids = cross_ids(inputs, self._cross_name, self._buckets)
-        return once(ids) if self._once else ids
 
 
 class _Hashed(_Operator):
+    def __init__(self, cross: CrossOutput):
+        super().__init__(cross)
+        self._buckets = cross.buckets
+
     def __call__(self, inputs: Sequence[tf.Tensor], row: Tensors | None) -> tf.Tensor:
         """Hashed ids ``[..., width]``."""
-        return self._ids(inputs)
+        ids = cross_ids(inputs, self._cross_name, self._buckets)
+        return once(ids) if self._once else ids
 
 
 class _Vocabulary(_Operator):
@@ -102,11 +103,9 @@ class _Vocabulary(_Operator):
 class _History:
     """Statistics as each part of training sees them: no tf.Module, so that no checkpoint and no export holds them."""
 
-    def __init__(self, name: str, table: stats.StatisticsTable, dense: Array):
-        flat = dense.reshape(-1, dense.shape[-1])
-        self.values = tf.Variable(flat, trainable=False, name=f"{name}_history")
-        self.priors = tf.Variable(table.priors, trainable=False, name=f"{name}_priors")
-        self.boundaries, self.parts = table.boundaries, len(table.priors) - 1
+    def __init__(self, name: str, table: stats.StatisticsTable):
+        self.values = tf.Variable(table.values, trainable=False, name=f"{name}_history")
+        self.boundaries, self.parts = table.boundaries, table.values.shape[1] - 1
 
 
 class _Statistics(_Operator):
@@ -114,19 +113,19 @@ class _Statistics(_Operator):
         super().__init__(cross)
         self._statistics = config.statistics
         table = stats.StatisticsTable(**arrays)
-        dense = table.dense(cross.buckets)
-        self._history = _History(cross.name, table, dense)
-        self._final = tf.Variable(dense[:, -1], trainable=False, name=f"{cross.name}_statistics")
-        self._prior = tf.Variable(table.priors[-1], trainable=False, name=f"{cross.name}_prior")
+        self._history = _History(cross.name, table)
+        self._keys = tf.Variable(table.keys, trainable=False, name=f"{cross.name}_keys")
+        self._final = tf.Variable(table.values[:, -1], trainable=False, name=f"{cross.name}_statistics")
 
     def __call__(self, inputs: Sequence[tf.Tensor], row: Tensors | None) -> tf.Tensor:
         """Statistics ``[..., len(statistics)]``, of what the rows may know of."""
-        ids = self._ids(inputs)
+        keys = cross_keys(inputs, self._cross_name)
+        ids = look_up(once(keys) if self._once else keys, self._keys)
         if row is None:
-            return stats.statistics(ids, self._final, self._prior, self._statistics)
+            return stats.statistics(ids, self._final, self._statistics)
         history = self._history
         column = stats.column_of(row[TIMESTAMP], row[USER], history.boundaries, history.parts)
-        return stats.statistics(ids, history.values, history.priors, self._statistics, column)
+        return stats.statistics(ids, history.values, self._statistics, column)
 
 
 class _Similarity(_Operator):

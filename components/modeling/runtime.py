@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import tensorflow as tf
 import tf_keras
@@ -41,3 +43,14 @@ def strategy() -> tf.distribute.Strategy:
 def mixed_precision_policy() -> str:
     """``mixed_float16`` on a GPU, ``float32`` elsewhere."""
     return "mixed_float16" if tf.config.list_physical_devices("GPU") else "float32"
+
+
+@contextmanager
+def mixed_precision(policy: str | None = None) -> Iterator[None]:
+    """Within, layers are made with the policy, that of this machine if left out; behind it, as they were before."""
+    before = tf_keras.mixed_precision.global_policy()
+    tf_keras.mixed_precision.set_global_policy(policy or mixed_precision_policy())
+    try:
+        yield
+    finally:
+        tf_keras.mixed_precision.set_global_policy(before)

@@ -21,12 +21,15 @@ class TaskConfig(Frozen):
         label: Label column, 0 or 1; the task's name if left out.
         weight: Factor of its loss.
         score_weight: Factor of its probability in the score that orders items.
+        positive_weight: Factor of the positive rows' loss, where they are rare; the probabilities stay those of the
+            rows as they are (prior correction: King and Zeng, "Logistic Regression in Rare Events Data", 2001).
     """
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
     label: str = ""
     weight: float = Field(default=1.0, gt=0)
     score_weight: float = Field(default=1.0, ge=0)
+    positive_weight: float = Field(default=1.0, gt=0, le=1e6)
 
     @property
     def label_column(self) -> str:
@@ -57,7 +60,10 @@ class RankingConfig(Frozen):
         retrieval_score: Whether the retrieval model's score has its part in the probabilities, see fusion.py.
         position_bias: Whether the place in the list explains part of a label; served as place 1.
         embedding_dimension: Size of each field.
-        l2: Factor of the squared length of looked-up vectors in the loss.
+        l2: Factor of the squared length of looked-up vectors in the loss: the more often a row is seen, the more it
+            is held down.
+        table_l2: Factor of half the squared length of all vectors in the loss, looked up or not: the rarer a row, the
+            nearer it stays to zero. Each step then passes over the whole table.
         dropout: Share of the fields' numbers dropped in training.
         interactions: How fields meet; the outputs of several stand side by side.
         interest: What recent items say about a candidate, as fields beside the others.
@@ -73,6 +79,7 @@ class RankingConfig(Frozen):
     position_bias: bool = True
     embedding_dimension: int = Field(default=16, ge=1, le=1024)
     l2: float = Field(default=0.0, ge=0)
+    table_l2: float = Field(default=0.0, ge=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     interactions: tuple[InteractionConfig, ...] = Field(default=(DCNV2Config(),), min_length=1)
     interest: tuple[InterestConfig, ...] = ()

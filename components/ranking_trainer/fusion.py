@@ -22,35 +22,35 @@ _SCALES = np.geomspace(0.125, 4.0, 6)
 _BALANCES = np.concatenate([[0.0], np.geomspace(0.02, 0.5, 15)])
 
 
-def conditional_loss(scores: Array, labels: Array, weights: Array, groups: Array) -> float:
+def conditional_loss(scores: Array, labels: Array, groups: Array, weight: float) -> float:
     """Mean loss of each positive among the negatives of its group.
 
-    For a positive p it is ``-log(exp(s_p) / (exp(s_p) + sum_j w_j exp(s_j)))`` over the negatives j of p's group.
+    For a positive p it is ``-log(exp(s_p) / (exp(s_p) + w sum_j exp(s_j)))`` over the negatives j of p's group.
 
     Args:
         scores: ``[n]``.
         labels: ``[n]``, 0 or 1.
-        weights: ``[n]``, how many rows a negative stands for.
         groups: int ``[n]``, from 0.
+        weight: How many rows a negative stands for, w.
     """
     positive = labels > 0
     top = np.full(groups.max() + 1, -np.inf)
     np.maximum.at(top, groups, scores)
     exponentials = np.exp(scores - top[groups])
-    others = np.bincount(groups, np.where(positive, 0.0, weights * exponentials), len(top))
+    others = weight * np.bincount(groups, np.where(positive, 0.0, exponentials), len(top))
     own = (scores - top[groups])[positive]
     return float(np.mean(np.log(np.exp(own) + others[groups[positive]]) - own))
 
 
-def fit_balance(logits: Array, scores: Array, labels: Array, weights: Array, groups: Array) -> float:
+def fit_balance(logits: Array, scores: Array, labels: Array, groups: Array, weight: float) -> float:
     """How much a retrieval score counts against a logit, b / a, when candidates of one query are ordered.
 
     Args:
         logits: ``[n]``, the ranking model's.
         scores: ``[n]``, the retrieval model's.
         labels: ``[n]``, 0 or 1.
-        weights: ``[n]``, how many candidates a negative stands for.
         groups: int ``[n]``, the query of each row, from 0.
+        weight: How many candidates a negative stands for.
 
     Returns:
         The balance, at least 0; 0 where there is nothing to order.
@@ -60,10 +60,10 @@ def fit_balance(logits: Array, scores: Array, labels: Array, weights: Array, gro
     if not rows.any() or len(np.unique(labels[rows])) < 2 or scores[rows].std() <= 0 or logits[rows].std() <= 0:
         return 0.0
     _, compact = np.unique(groups[rows], return_inverse=True)
-    logits, scores, labels, weights = (values[rows].astype(np.float64) for values in (logits, scores, labels, weights))
+    logits, scores, labels = (values[rows].astype(np.float64) for values in (logits, scores, labels))
     unit = logits.std() / scores.std()
     losses = {
-        (scale, balance): conditional_loss(scale * (logits + balance * unit * scores), labels, weights, compact)
+        (scale, balance): conditional_loss(scale * (logits + balance * unit * scores), labels, compact, weight)
         for scale in _SCALES
         for balance in _BALANCES
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -41,7 +42,7 @@ class RankingModel(TrainableModel):
             **kwargs: For Keras.
         """
         super().__init__(**kwargs)
-        self.tasks, self._l2 = config.tasks, config.l2
+        self.tasks, self._l2, self._table_l2 = config.tasks, config.l2, config.table_l2
         crosses = tuple(c.name for c in schema.crosses) if config.crosses is None else config.crosses
         names = [*config.features, *crosses]
         self._interest_names = [part.features or default_features(schema, config.features) for part in config.interest]
@@ -72,9 +73,7 @@ class RankingModel(TrainableModel):
             loss=tf_keras.losses.BinaryCrossentropy(from_logits=True, reduction=tf_keras.losses.Reduction.SUM)
         )
 
-    def _logits(
-        self, query: Tensors, rows: tf.Tensor, training: bool
-    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+    def _logits(self, query: Tensors, rows: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """Logits, penalty and what the heads saw.
 
         Logits ``[B, C, tasks]`` are without the position's part, the penalty is the mean squared length of an
@@ -193,11 +192,16 @@ class RankingModel(TrainableModel):
         total = self._auxiliary_loss(logits, hidden, inputs) if training else tf.constant(0.0)
         rows = tf.cast(tf.shape(logits)[0], tf.float32)
         for column, task in enumerate(self.tasks):
+            labels, weights = inputs[label_key(task.label_column)], inputs[WEIGHT]
             total += task.weight * self._task(
-                labels=inputs[label_key(task.label_column)],
-                predictions=logits[:, column : column + 1],
-                sample_weight=inputs[WEIGHT],
+                labels=labels,
+                # Weighted rows have other log-odds than rows as they are, and those the logits shall be.
+                predictions=logits[:, column : column + 1] + math.log(task.positive_weight),
+                sample_weight=weights * (1.0 + (task.positive_weight - 1.0) * labels),
                 compute_metrics=False,
             )
+        penalty *= self._l2
+        if self._table_l2:
+            penalty += self._table_l2 * tf.add_n([tf.nn.l2_loss(weight) for weight in self._fields.trainable_weights])
         replicas = self.distribute_strategy.num_replicas_in_sync
-        return (total / rows + self._l2 * penalty) / replicas
+        return (total / rows + penalty) / replicas

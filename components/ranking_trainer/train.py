@@ -88,7 +88,6 @@ def fuse(model: RankingModel, dataset: tf.data.Dataset, negatives: NegativesConf
     """
     columns, logits = _logits_of_rows(model, dataset)
     sampled, candidate = columns[RETRIEVED] > 0, columns[CANDIDATE] > 0
-    weights = np.where(sampled, negatives.from_top / max(negatives.retrieved, 1), 1.0)
     _, queries = np.unique(np.stack([columns[USER], columns[TIMESTAMP]]), axis=1, return_inverse=True)
     scores = columns[RETRIEVAL_SCORE]
     parameters = []
@@ -97,12 +96,31 @@ def fuse(model: RankingModel, dataset: tf.data.Dataset, negatives: NegativesConf
         # Among the few that were shown the score says little; they would outvote the many that were not.
         ordered = candidate & (sampled | (labels > 0))
         balance = fit_balance(
-            *(values[ordered] for values in (logits[:, i], scores, labels, weights, queries.reshape(-1)))
+            logits[ordered, i],
+            scores[ordered],
+            labels[ordered],
+            queries.reshape(-1)[ordered],
+            negatives.from_top / max(negatives.retrieved, 1),
         )
-        rows = ~sampled if len(np.unique(labels[~sampled])) == 2 else np.ones(len(labels), bool)
-        scale, level = fit_calibration(logits[rows, i] + balance * scores[rows], labels[rows])
+        scale, level = _calibration(logits[:, i] + balance * scores, labels, sampled)
         parameters.append([scale, scale * balance, level])
     model.set_fusion(np.array(parameters, np.float32))
+
+
+def calibrate(model: RankingModel, dataset: tf.data.Dataset) -> None:
+    """Fits scale and level of the logits alone, on a dataset that the model was not trained on."""
+    columns, logits = _logits_of_rows(model, dataset)
+    sampled = columns[RETRIEVED] > 0
+    fitted = [
+        _calibration(logits[:, i], columns[label_key(task.label_column)], sampled) for i, task in enumerate(model.tasks)
+    ]
+    model.set_fusion(np.array([[scale, 0.0, level] for scale, level in fitted], np.float32))
+
+
+def _calibration(values: Array, labels: Array, sampled: Array) -> tuple[float, float]:
+    """Scale and level on logged rows, where these have both labels."""
+    rows = ~sampled if len(np.unique(labels[~sampled])) == 2 else np.ones(len(labels), bool)
+    return fit_calibration(values[rows], labels[rows])
 
 
 def check_labels(data: inputs.TrainingData, config: RankingConfig) -> None:
@@ -144,8 +162,7 @@ def train(
     runtime.prepare()
     check_labels(data, config)
     tf_keras.utils.set_random_seed(config.training.seed)
-    tf_keras.mixed_precision.set_global_policy(runtime.mixed_precision_policy())
-    with runtime.strategy().scope():
+    with runtime.mixed_precision(), runtime.strategy().scope():
         model = build(schema, config, table)
         model.compile(optimizer=LazyAdam(config.training.learning_rate))
     size = config.training.batch_size
@@ -163,6 +180,8 @@ def train(
     )
     if config.retrieval_score:
         fuse(model, validation, config.negatives)
+    else:
+        calibrate(model, validation)
     return model, history
 
 

@@ -60,8 +60,7 @@ class RetrievalModel(TrainableModel):
 
         Where popularity has its part in the scores, D is one more than ``dimension``, and the last number is 1.
         """
-        known = {name: features[name] for name in self._query_features} | (row_of(features, training) or {})
-        out = self.query_tower(known, training=training)
+        out = self.query_tower(self._known(features, training), training=training)
         return out if self.popularity is None else tf.pad(out, [[0, 0], [0, 1]], constant_values=1.0)
 
     def embed_items(self, rows: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -74,6 +73,10 @@ class RetrievalModel(TrainableModel):
         popularity = self._loss_config.temperature * tf.gather(self.popularity.now(), known)
         return tf.concat([out, popularity[:, None]], 1)
 
+    def _known(self, features: Tensors, training: bool) -> dict[str, tf.Tensor]:
+        """The query tower's features, and in training what says which rows each may know of."""
+        return {**{name: features[name] for name in self._query_features}, **(row_of(features, training) or {})}
+
     def compute_loss(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
         """Mean cross-entropy of each positive among the items of the batch or of the catalogue.
 
@@ -83,7 +86,7 @@ class RetrievalModel(TrainableModel):
             training: Whether dropout applies.
         """
         targets = inputs[TARGETS] if TARGETS in inputs else inputs[ITEM_ROW]
-        queries = self.query_tower({name: inputs[name] for name in self._query_features}, training=training)
+        queries = self.query_tower(self._known(inputs, training), training=training)
         moments = inputs[TIMESTAMP][:, 0] if self.popularity is not None else None
         if self._loss_config.negatives == "catalogue":
             items = self.candidate_tower(self._items(tf.range(self.items)), training=training)

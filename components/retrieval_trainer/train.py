@@ -103,7 +103,6 @@ def train(
         checkpoints: Directory for checkpoints; training goes on from those it finds there.
     """
     runtime.prepare()
-    tf_keras.mixed_precision.set_global_policy(runtime.mixed_precision_policy())
     model = _compiled(schema, table, config)
     validation = (
         positives(data, ("validation",), config.label, config)
@@ -150,7 +149,7 @@ def _refit(
 
 def _compiled(schema: FeatureSchema, table: ItemTable, config: RetrievalConfig) -> RetrievalModel:
     tf_keras.utils.set_random_seed(config.training.seed)
-    with runtime.strategy().scope():
+    with runtime.mixed_precision(), runtime.strategy().scope():
         model = build(schema, config, table)
         model.compile(optimizer=LazyAdam(config.training.learning_rate))
     return model

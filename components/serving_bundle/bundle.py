@@ -53,6 +53,7 @@ class Bundle(tf.Module):
         """Puts the parts together."""
         super().__init__(name="bundle")
         self._kinds: dict[str, RawKind] = dict(parts.schema.raw_query)
+        self._widths = dict(parts.schema.raw_widths)
         self._transform = tft.TFTransformOutput(f"{parts.graphs}/query").transform_features_layer()
         self._features = [feature.name for feature in parts.schema.side("query")]
         self._retrieval, self._index, self._ranking = parts.retrieval, parts.index, parts.ranking
@@ -76,9 +77,12 @@ class Bundle(tf.Module):
         )
 
     def query_signature(self) -> dict[str, tf.TensorSpec]:
-        """The query inputs: ``[B]``, or ``[B, None]`` for multi-valued columns."""
+        """The query inputs: ``[B]``, ``[B, None]`` for multi-valued columns, ``[B, dimension]`` for vectors."""
+        shapes = {"strings": [None, None]}
         return {
-            name: tf.TensorSpec([None, None] if kind in ("strings", "floats") else [None], RAW_DTYPES[kind], name)
+            name: tf.TensorSpec(
+                [None, self._widths[name]] if kind == "floats" else shapes.get(kind, [None]), RAW_DTYPES[kind], name
+            )
             for name, kind in self._kinds.items()
         }
 

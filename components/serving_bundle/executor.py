@@ -12,7 +12,7 @@ from tfx.types import artifact_utils
 from crossrec.components import properties
 from crossrec.components.serving_bundle.config import ServingConfig
 from crossrec.components.serving_bundle.export import export, load_parts
-from crossrec.components.serving_bundle.requests import sample_rows
+from crossrec.components.serving_bundle.requests import fill_vectors, sample_rows
 
 _PARTS = ("transform_graphs", "cross_set", "item_table", "retrieval_model", "candidate_index", "ranking_model")
 
@@ -38,4 +38,5 @@ class Executor(base_executor.BaseExecutor):
         requests = sample_rows(
             properties.split_patterns(interactions)["validation"], parts.schema.raw_query, config.golden_requests
         )
+        requests = fill_vectors(requests, parts.schema.raw_widths)
         export(properties.uri(output_dict, "bundle"), parts, config, requests)

@@ -62,3 +62,12 @@ def sample_rows(pattern: str, columns: Mapping[str, RawKind], rows: int) -> dict
         if seen >= rows:
             break
     return {name: values[:rows] for name, values in concatenate(batches).items()}
+
+
+def fill_vectors(requests: Mapping[str, Array], widths: Mapping[str, int]) -> dict[str, Array]:
+    """The requests with all vectors as long as the model wants them, also where no row has one."""
+    out = dict(requests)
+    for name, width in widths.items():
+        missing = width - out[name].shape[1]
+        out[name] = np.pad(out[name], [(0, 0), (0, missing)], constant_values=_NAN)
+    return out

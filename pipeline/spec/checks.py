@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from crossrec.components.evaluation.config import LIST_METRICS, MEASURED_LISTS, TASK_METRICS
 from crossrec.components.example_gen.config import INTERACTION_LABEL, RECENT_ITEMS
 from crossrec.components.features.config import NAME, Categorical, RecentItems, raw_columns
-from crossrec.components.features.crosses import check_crosses
+from crossrec.components.features.crosses import CrossConfig, StatisticsCross, check_crosses
+from crossrec.components.features.crosses.expansion import expand_cross
 from crossrec.components.features.schema import is_padded
 from crossrec.pipeline.spec.spec import Spec
 from crossrec.serving.contract import names as contract
@@ -23,7 +24,7 @@ def check(spec: Spec) -> list[str]:
     """The combinations that cannot work: one line each, with field, value and mend."""
     return [
         *_columns(spec),
-        *check_crosses(spec.crosses.explicit, spec.features),
+        *check_crosses(spec.crosses.explicit, spec.features, spec.labels),
         *_towers(spec),
         *_ranking(spec),
         *_evaluation(spec),
@@ -77,9 +78,14 @@ def _columns(spec: Spec) -> Iterable[str]:
             yield f"features.item.{name}.type: {feature.type!r} cannot read the item id. Use 'categorical'"
 
 
+def _crosses(spec: Spec) -> dict[str, CrossConfig]:
+    """The explicit crosses as the models know them: those with granularities by the name of each."""
+    return {cross.name: cross for given in spec.crosses.explicit for cross in expand_cross(given, spec.features)}
+
+
 def _names(spec: Spec, field: str, names: Iterable[str], side: str | None) -> Iterable[str]:
     """Problems of features and crosses that a model names."""
-    crosses = {cross.name: cross for cross in spec.crosses.explicit}
+    crosses = _crosses(spec)
     names = list(names)
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"{field}: {name!r} stands there twice. Name it once"
@@ -88,6 +94,9 @@ def _names(spec: Spec, field: str, names: Iterable[str], side: str | None) -> It
             inputs = [part for part in crosses[name].inputs if part in spec.features.names]
             if side and any(spec.features.side_of(part) != side for part in inputs):
                 yield f"{field}: cross {name!r} needs more than the {side} side knows. Use it in ranking only"
+            elif side == "item" and isinstance(crosses[name], StatisticsCross):
+                # An item is embedded for many rows at once, so that the statistics could not be those of one's time.
+                yield f"{field}: cross {name!r} is of statistics, which differ by row. Use it in ranking only"
         elif name not in spec.features.names:
             known = [n for n in spec.features.names if not side or spec.features.side_of(n) == side]
             yield f"{field}: {name!r} is neither a feature nor a cross. Known: {', '.join(known)}"
@@ -103,7 +112,7 @@ def _towers(spec: Spec) -> Iterable[str]:
 
 
 def _ranking(spec: Spec) -> Iterable[str]:
-    crosses = [cross.name for cross in spec.crosses.explicit]
+    crosses = list(_crosses(spec))
     yield from _names(spec, "ranking.features", spec.ranking.features, None)
     for name in set(spec.ranking.features) & set(crosses):
         yield f"ranking.features: {name!r} is a cross. Name it under ranking.crosses, or leave that out for all"

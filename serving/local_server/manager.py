@@ -35,6 +35,9 @@ class _Version:
     servable: Optional[Servable] = None
     in_flight: int = 0
     error: Optional[StatusError] = None
+    attempts: int = 0
+    last_error: Optional[StatusError] = None
+    retry_at: float = 0.0
 
 
 class Manager:
@@ -44,7 +47,7 @@ class Manager:
         loader: Loads the version of a model from a path; raises StatusError where it cannot.
         max_load_retries: How often a failed load is tried again, with the version LOADING meanwhile. A version
             whose load has failed for good is never tried again, not even after its files were mended.
-        retry_seconds: Time between two tries.
+        retry_seconds: Time between two tries; other versions and models load meanwhile.
     """
 
     def __init__(self, loader: Loader, max_load_retries: int = 0, retry_seconds: float = 1.0) -> None:
@@ -128,21 +131,37 @@ class Manager:
                 for number in sorted(versions, reverse=True)
             ]
 
+    def is_available(self, model: str, version: int) -> bool:
+        """Tell whether requests for a version would be answered.
+
+        Args:
+            model: Name of the model.
+            version: Version number.
+
+        Returns:
+            Whether it is AVAILABLE.
+        """
+        with self._changed:
+            known = self._models.get(model, {}).get(version)
+            return known is not None and known.state is State.AVAILABLE
+
     def wait_until_decided(self, model: str, stopping: threading.Event) -> Optional[VersionState]:
-        """Wait for a model's first version.
+        """Wait for a version of a model that has been wanted lately.
 
         Args:
             model: Name of the model.
             stopping: Ends the waiting when set.
 
         Returns:
-            The version that became available, or the one that failed; None when stopped.
+            The version that became available, or the highest where all that are wanted failed; None when stopped.
         """
-        while not stopping.is_set():
-            for state in self.states(model):
-                if state.state is State.AVAILABLE or state.error is not None:
-                    return state
-            with self._changed:
+        with self._changed:
+            while not stopping.is_set():
+                wanted = {n: one for n, one in self._models.get(model, {}).items() if one.aspired}
+                available = [number for number, one in wanted.items() if one.state is State.AVAILABLE]
+                if available or (wanted and all(one.error is not None for one in wanted.values())):
+                    number = max(available or wanted)
+                    return VersionState(number, wanted[number].state, wanted[number].error)
                 self._changed.wait(0.1)
         return None
 
@@ -166,7 +185,7 @@ class Manager:
                 step = self._next_step()
                 closing = self._take_drained()
                 if not closing and step is None:
-                    self._changed.wait()
+                    self._changed.wait(self._seconds_to_retry())
                     continue
             for servable in closing:
                 servable.close()
@@ -187,6 +206,11 @@ class Manager:
     def _next_step(self) -> Optional[tuple[str, int, _Version]]:
         """Return the next version to load; mark versions to unload on the way."""
         for model, versions in self._models.items():
+            for number, version in versions.items():
+                if version.state is State.LOADING and not version.aspired:
+                    self._fail(version)
+                elif version.state is State.LOADING and version.retry_at <= time.monotonic():
+                    return model, number, version
             while True:
                 action = next_action(
                     VersionView(number, version.state, version.aspired) for number, version in versions.items()
@@ -201,29 +225,32 @@ class Manager:
                 _LOG.info("Unloading {name: %s version: %d}", model, number)
         return None
 
+    def _seconds_to_retry(self) -> Optional[float]:
+        due = [
+            version.retry_at
+            for versions in self._models.values()
+            for version in versions.values()
+            if version.state is State.LOADING
+        ]
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
     def _load(self, model: str, number: int, version: _Version) -> None:
-        error: Optional[StatusError] = None
-        for attempt in range(self._max_load_retries + 1):
-            if attempt and not self._wait_for_retry(version):
-                break
-            try:
-                servable = self._loader(model, number, version.path)
-            except StatusError as failure:
-                error = failure
-                _LOG.warning("Servable {name: %s version: %d} cannot be loaded: %s", model, number, failure)
-                continue
+        try:
+            servable = self._loader(model, number, version.path)
+        except StatusError as error:
+            _LOG.warning("Servable {name: %s version: %d} cannot be loaded: %s", model, number, error)
             with self._changed:
-                version.servable, version.state = servable, State.AVAILABLE
-                self._changed.notify_all()
-            _LOG.info("Successfully loaded servable version {name: %s version: %d}", model, number)
+                version.attempts += 1
+                version.last_error = error
+                version.retry_at = time.monotonic() + self._retry_seconds
+                if version.attempts > self._max_load_retries:
+                    self._fail(version)
             return
         with self._changed:
-            version.error, version.state = error, State.END
+            version.servable, version.state = servable, State.AVAILABLE
             self._changed.notify_all()
+        _LOG.info("Successfully loaded servable version {name: %s version: %d}", model, number)
 
-    def _wait_for_retry(self, version: _Version) -> bool:
-        end = time.monotonic() + self._retry_seconds
-        with self._changed:
-            while version.aspired and not self._stopping and time.monotonic() < end:
-                self._changed.wait(end - time.monotonic())
-            return version.aspired and not self._stopping
+    def _fail(self, version: _Version) -> None:
+        version.error, version.state = version.last_error, State.END
+        self._changed.notify_all()

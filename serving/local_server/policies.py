@@ -1,10 +1,13 @@
 """Which versions are wanted, and what to do next to get there."""
 
 import enum
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
+
+_LOG = logging.getLogger(__name__)
 
 VersionPolicy = Callable[[Mapping[int, Path]], Mapping[int, Path]]
 
@@ -47,6 +50,38 @@ def latest(count: int) -> VersionPolicy:
 
     def choose(versions: Mapping[int, Path]) -> Mapping[int, Path]:
         return {version: versions[version] for version in sorted(versions, reverse=True)[: max(count, 1)]}
+
+    return choose
+
+
+def all_versions() -> VersionPolicy:
+    """Make the policy that wants every version.
+
+    Returns:
+        A version policy.
+    """
+    return dict
+
+
+def specific(numbers: Iterable[int]) -> VersionPolicy:
+    """Make the policy that wants the named versions.
+
+    Args:
+        numbers: Version numbers. One that does not exist only warns.
+
+    Returns:
+        A version policy.
+    """
+    wanted = frozenset(numbers)
+    warned: set[int] = set()
+
+    def choose(versions: Mapping[int, Path]) -> Mapping[int, Path]:
+        missing = wanted - set(versions)
+        for version in sorted(missing - warned):
+            _LOG.warning("Version %d, requested as a 'specific' version, was not found in the file system", version)
+        warned.clear()
+        warned.update(missing)
+        return {version: path for version, path in versions.items() if version in wanted}
 
     return choose
 

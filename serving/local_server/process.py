@@ -26,6 +26,7 @@ class LocalServer:
 
     Args:
         model_base_path: Directory with one sub-directory per version; the server is ready once it holds one.
+            None where `flags` name a ``--model_config_file``.
         model_name: Name under which the model is served.
         port: Port on 127.0.0.1; 0 takes a free one.
         startup_seconds: Time until ready, after which starting fails.
@@ -41,7 +42,7 @@ class LocalServer:
 
     def __init__(
         self,
-        model_base_path: Union[str, Path],
+        model_base_path: Optional[Union[str, Path]],
         model_name: str = DEFAULT_MODEL_NAME,
         port: int = 0,
         startup_seconds: float = 120.0,
@@ -54,7 +55,7 @@ class LocalServer:
             sys.executable,
             "-m",
             "crossrec.serving.local_server",
-            f"--model_base_path={Path(model_base_path).absolute()}",
+            *([f"--model_base_path={Path(model_base_path).absolute()}"] if model_base_path is not None else []),
             f"--model_name={model_name}",
             f"--port={port}",
             "--stop_with_stdin",
@@ -121,7 +122,7 @@ class LocalServer:
         problem = f"ended with code {code}" if done else f"was not ready after {seconds:g} s"
         raise ServerStartError(
             f"the local server {problem}: {log or 'it wrote no error'}. Check that the base path holds a "
-            f"version that loads: {self._command[3]}"
+            f"version that loads: {' '.join(self._command[3:])}"
         )
 
     def stop(self) -> Optional[int]:

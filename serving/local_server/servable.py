@@ -17,6 +17,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from crossrec.serving.contract.names import SERVING_TAG
+from crossrec.serving.local_server.batching import BatchScheduler
 from crossrec.serving.local_server.statuses import StatusError, invalid_argument, not_found, status_code
 
 
@@ -28,6 +29,26 @@ class Endpoints:
     outputs: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class LoadOptions:
+    """How versions are loaded and run.
+
+    Attributes:
+        checks_method_names: Whether Classify and Regress ask for signatures that say so.
+        scheduler: Runs requests in batches; None runs each alone.
+        intra_op_threads: Threads within an operation; 0 leaves it to TensorFlow.
+        inter_op_threads: Operations at the same time; 0 leaves it to TensorFlow.
+    """
+
+    checks_method_names: bool = False
+    scheduler: BatchScheduler | None = None
+    intra_op_threads: int = 0
+    inter_op_threads: int = 0
+
+
+_DEFAULTS = LoadOptions()
+
+
 class Servable:
     """A version that can be called. Threads may share it.
 
@@ -36,14 +57,24 @@ class Servable:
         version: Its number.
         session: Session that holds the graph, initialized.
         signatures: SignatureDef by key.
+        checks_method_names: Whether Classify and Regress ask for signatures that say so.
     """
 
-    def __init__(self, name: str, version: int, session: Any, signatures: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        session: Any,
+        signatures: Mapping[str, Any],
+        checks_method_names: bool = False,
+    ) -> None:
         self.name = name
         self.version = version
         self.signatures = signatures
+        self.checks_method_names = checks_method_names
         self._session = session
         self._endpoints: dict[str, Endpoints] = {}
+        self._tensors: dict[str, Any] = {}
 
     def endpoints(self, key: str) -> Endpoints:
         """Find the tensors of a signature.
@@ -60,8 +91,33 @@ class Servable:
         known = self._endpoints.get(key)
         if known is None:
             signature = self.signatures[key]
-            known = Endpoints(self._tensors(signature.inputs), self._tensors(signature.outputs))
+            known = Endpoints(
+                {alias: self.tensor(info.name) for alias, info in signature.inputs.items()},
+                {alias: self.tensor(info.name) for alias, info in signature.outputs.items()},
+            )
             self._endpoints[key] = known
+        return known
+
+    def tensor(self, name: str) -> Any:
+        """Find a tensor of the graph.
+
+        Args:
+            name: Such as ``serving_default_x:0``.
+
+        Returns:
+            The tensor as `run` takes it; the same object for the same name.
+
+        Raises:
+            StatusError: The graph does not have it.
+        """
+        known = self._tensors.get(name)
+        if known is None:
+            try:
+                found = self._session.graph.get_tensor_by_name(name)._as_tf_output()
+            except (KeyError, ValueError) as error:
+                raise invalid_argument(str(error)) from error
+            # Two threads may come here at once: both must go on with the same object.
+            known = self._tensors.setdefault(name, found)
         return known
 
     def run(self, feeds: dict[Any, Any], fetches: list[Any]) -> list[Any]:
@@ -89,23 +145,46 @@ class Servable:
         """Free the graph and its variables."""
         self._session.close()
 
-    def _tensors(self, infos: Any) -> dict[str, Any]:
-        try:
-            return {
-                alias: self._session.graph.get_tensor_by_name(info.name)._as_tf_output()
-                for alias, info in infos.items()
-            }
-        except (KeyError, ValueError) as error:
-            raise invalid_argument(str(error)) from error
+
+class BatchedServable(Servable):
+    """A version whose requests are run together where they ask for all outputs of a signature."""
+
+    scheduler: BatchScheduler
+
+    def use(self, scheduler: BatchScheduler) -> BatchedServable:
+        """Run batches by a scheduler.
+
+        Args:
+            scheduler: Shared by all versions.
+
+        Returns:
+            This object.
+        """
+        self.scheduler = scheduler
+        self._batched = {
+            (frozenset(map(id, ends.inputs.values())), frozenset(map(id, ends.outputs.values())))
+            for ends in map(self.endpoints, self.signatures)
+        }
+        return self
+
+    def run(self, feeds: dict[Any, Any], fetches: list[Any]) -> list[Any]:
+        """Run the graph on these feeds and those of other requests, see `Servable.run`."""
+        if (frozenset(map(id, feeds)), frozenset(map(id, fetches))) not in self._batched:
+            return super().run(feeds, fetches)
+        # Of one dtype each, so that a request of a wrong one spoils no other's batch.
+        order = sorted(feeds, key=id)
+        key = (self, tuple(map(id, order)), tuple(map(id, fetches)), tuple(feeds[one].dtype for one in order))
+        return self.scheduler.run(key, feeds, lambda joined: Servable.run(self, joined, fetches))
 
 
-def load_saved_model(name: str, version: int, path: Path) -> Servable:
+def load_saved_model(name: str, version: int, path: Path, options: LoadOptions = _DEFAULTS) -> Servable:
     """Load a SavedModel without warming it up.
 
     Args:
         name: Name of the model.
         version: Its number.
         path: The version's directory.
+        options: How the session runs.
 
     Returns:
         The loaded version.
@@ -114,7 +193,11 @@ def load_saved_model(name: str, version: int, path: Path) -> Servable:
         StatusError: The directory holds no SavedModel that can be loaded.
     """
     _check_saved_model(path)
-    config = tf.compat.v1.ConfigProto()
+    if options.scheduler is not None:
+        options.scheduler.config.check()
+    config = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=options.intra_op_threads, inter_op_parallelism_threads=options.inter_op_threads
+    )
     config.gpu_options.allow_growth = True
     session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
     try:
@@ -129,7 +212,14 @@ def load_saved_model(name: str, version: int, path: Path) -> Servable:
     for key, signature in meta_graph.signature_def.items():
         signatures[key] = type(signature)()
         signatures[key].CopyFrom(signature)  # a reference would keep the whole graph definition in memory
-    return Servable(name, version, session, signatures)
+    if options.scheduler is None:
+        return Servable(name, version, session, signatures, options.checks_method_names)
+    batched = BatchedServable(name, version, session, signatures, options.checks_method_names)
+    try:
+        return batched.use(options.scheduler)
+    except StatusError:
+        session.close()
+        raise
 
 
 def _check_saved_model(path: Path) -> None:

@@ -99,7 +99,8 @@ class StatisticsCross(_Cross):
         parts: Parts of the training time (equal in rows), or folds of users.
         lag_parts: Parts before a row that it does not see, its own included.
         by: ``time``, ``user``, or ``auto``: time where the training rows have different ones.
-        buckets: Hashed combinations that statistics are kept of; by cardinality if left out.
+        min_count: Rows of training from which a combination has statistics; rarer ones have those of no rows.
+        max_size: Most combinations that statistics are kept of, the most frequent ones.
         pairs: Of multi-valued inputs: ``all`` pairs or each that occurs once; counts add up, rates are averaged.
         granularities: As of HashedCross.
     """
@@ -109,10 +110,11 @@ class StatisticsCross(_Cross):
     label: str = ""
     statistics: tuple[Statistic, ...] = Field(default=("count", "rate"), min_length=1, max_length=2)
     smoothing: float = Field(default=20.0, gt=0, le=1e9)
-    parts: int = Field(default=8, ge=2, le=256)
-    lag_parts: int = Field(default=1, ge=1, le=255)
+    parts: int = Field(default=8, ge=2, le=64)
+    lag_parts: int = Field(default=1, ge=1, le=63)
     by: Literal["auto", "time", "user"] = "auto"
-    buckets: int | None = Field(default=None, ge=2, le=2**28)
+    min_count: int = Field(default=1, ge=1)
+    max_size: int = Field(default=1_000_000, ge=1, le=2**28)
     pairs: Pairs = "all"
     granularities: tuple[Granularity, ...] = ()
 

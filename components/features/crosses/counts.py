@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-_BUFFER = 2**18
+_BUFFER = 2**21
 
 
 class KeyedCounts:
@@ -36,7 +36,7 @@ class KeyedCounts:
             keys, values = keys[near], values[near]
         self._chunks.append((keys, values))
         self._waiting += len(keys)
-        if self._waiting > max(_BUFFER, len(self._keys)):
+        if self._waiting > max(_BUFFER // self._sums.shape[1], len(self._keys)):
             self._compact()
 
     def merge(self, other: KeyedCounts) -> None:

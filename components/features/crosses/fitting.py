@@ -18,7 +18,7 @@ from crossrec.components.features.crosses.multi_valued import once_numpy
 from crossrec.components.features.crosses.statistics import StatisticsCounts, part_of
 from crossrec.components.features.crosses.tables import CrossTables
 from crossrec.components.features.crosses.time_parts import TimeHistogram
-from crossrec.components.features.crosses.vocabulary import RARE, make_vocabulary
+from crossrec.components.features.crosses.vocabulary import make_vocabulary
 from crossrec.components.features.schema import ITEM_ROW, TIMESTAMP, USER, CrossOutput, FeatureSchema, label_key
 
 Batch = Mapping[str, Array]
@@ -124,11 +124,8 @@ class CrossFitter:
         if counts.vocabulary is not None:
             counts.vocabulary.add(present, np.ones((len(present), 1), np.int64))
         if counts.statistics is not None and isinstance(config, StatisticsCross):
-            ids = np.where(keys < 0, PADDING, 1 + keys % cross.buckets)
-            if cross.pooling == "sum":
-                ids = once_numpy(ids)
             parts = part_of(batch[TIMESTAMP][:, 0], batch[USER][:, 0], self._boundaries[cross.name], config.parts)
-            counts.statistics.add(ids, batch[label_key(config.label or self._label)][:, 0], parts)
+            counts.statistics.add(keys, batch[label_key(config.label or self._label)][:, 0], parts)
 
     def _fit(self, cross: CrossOutput, counts: CrossCounts) -> tuple[CrossOutput, dict[str, Array]]:
         config = cross.config
@@ -137,17 +134,15 @@ class CrossFitter:
         if counts.vocabulary is not None and isinstance(config, VocabularyCross):
             keys, sums = counts.vocabulary.sums()
             keys, ids = make_vocabulary(keys, sums[:, 0], config.min_count, config.max_size)
-            found["buckets"] = len(keys)
-            if not len(keys):
-                keys, ids = np.zeros(1, np.int64), np.full(1, RARE, np.int64)
+            found["buckets"] = int(np.count_nonzero(ids))
             arrays = {"keys": keys, "ids": ids}
         if counts.statistics is not None and isinstance(config, StatisticsCross):
             table = counts.statistics.table(config, self._boundaries[cross.name])
-            arrays = {name: getattr(table, name) for name in ("ids", "values", "priors", "boundaries")}
+            found["buckets"] = len(table.keys)
+            arrays = dict(vars(table))
         if not isinstance(config, SimilarityCross):
-            hashed = isinstance(config, (HashedCross, StatisticsCross))
             enough = config.min_count if isinstance(config, VocabularyCross) else ENOUGH
-            covered = counts.coverage.describe(cross.buckets if hashed else 0, enough)
+            covered = counts.coverage.describe(cross.buckets if isinstance(config, HashedCross) else 0, enough)
             found |= vars(covered)
         return cross.model_copy(update=found), arrays
 

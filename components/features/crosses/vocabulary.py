@@ -27,21 +27,24 @@ def make_vocabulary(keys: Array, counts: Array, min_count: int, max_size: int) -
 
     Returns:
         Keys int64 ``[k]``, ascending, and the id of each int64 ``[k]``: 1 is the most frequent one; of equally
-        frequent keys the smaller one comes first.
+        frequent keys the smaller one comes first. Where no key is frequent enough, one key with the id of rare ones.
     """
     frequent = np.flatnonzero(counts >= min_count)
     ranked = frequent[np.lexsort((keys[frequent], -counts[frequent]))][:max_size]
+    if not len(ranked):
+        # A search needs something to search in; one key in 2^63 finds this.
+        return np.zeros(1, np.int64), np.full(1, RARE, np.int64)
     order = np.argsort(keys[ranked], kind="stable")
     return keys[ranked][order], 1 + order.astype(np.int64)
 
 
-def look_up(keys: tf.Tensor, vocabulary: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+def look_up(keys: tf.Tensor, vocabulary: tf.Tensor, ids: tf.Tensor | None = None) -> tf.Tensor:
     """The ids of keys.
 
     Args:
         keys: int64 ``[..., width]``; -1 is padding.
         vocabulary: int64 ``[k]``, ascending, at least one.
-        ids: int64 ``[k]``.
+        ids: int64 ``[k]``; the place in the vocabulary, from 1, if left out.
 
     Returns:
         int64 ``[..., width]``: ids, ``RARE`` for keys outside the vocabulary, -1 for padding.
@@ -49,14 +52,15 @@ def look_up(keys: tf.Tensor, vocabulary: tf.Tensor, ids: tf.Tensor) -> tf.Tensor
     flat = tf.reshape(keys, [1, -1])
     places = tf.searchsorted(vocabulary[None], flat, side="left")
     places = tf.reshape(tf.minimum(places, tf.shape(vocabulary)[0] - 1), tf.shape(keys))
-    found = tf.where(tf.gather(vocabulary, places) == keys, tf.gather(ids, places), tf.constant(RARE, tf.int64))
+    own = tf.cast(places, tf.int64) + 1 if ids is None else tf.gather(ids, places)
+    found = tf.where(tf.gather(vocabulary, places) == keys, own, tf.constant(RARE, tf.int64))
     # A reshape to a shape that the graph knows at run time only would lose the static width.
     found = tf.ensure_shape(found, keys.shape)
     return tf.where(keys < 0, tf.constant(PADDING, tf.int64), found)
 
 
-def look_up_numpy(keys: Array, vocabulary: Array, ids: Array) -> Array:
+def look_up_numpy(keys: Array, vocabulary: Array, ids: Array | None = None) -> Array:
     """The same as :func:`look_up`, for data steps outside TensorFlow."""
     places = np.minimum(np.searchsorted(vocabulary, keys), len(vocabulary) - 1)
-    found = np.where(vocabulary[places] == keys, ids[places], RARE)
+    found = np.where(vocabulary[places] == keys, places + 1 if ids is None else ids[places], RARE)
     return np.where(keys < 0, PADDING, found)

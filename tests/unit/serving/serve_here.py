@@ -69,8 +69,8 @@ class RunningServer:
     """A server in a thread; `target` is empty until the port is open."""
 
     def __init__(self, base_path, model="m", **changes):
+        from crossrec.serving.local_server.model_configs import single_model_config
         from crossrec.serving.local_server.server import ServerConfig, serve
-        from crossrec.serving.local_server.sources import ModelSource
 
         settings = {"poll_seconds": 0.05, "max_threads": 8, "max_load_retries": 0, "retry_seconds": 0.0, **changes}
         self.target = ""
@@ -78,7 +78,8 @@ class RunningServer:
         self.model = model
         self.stopping = threading.Event()
         self.ready = threading.Event()
-        config = ServerConfig(models=(ModelSource(model, base_path),), host="127.0.0.1", port=0, **settings)
+        settings.setdefault("model_config", single_model_config(model, base_path))
+        config = ServerConfig(host="127.0.0.1", port=0, **settings)
 
         def main():
             self.exit_code = serve(config, self.stopping, self._open)

@@ -10,7 +10,6 @@ from crossrec.serving.contract.tensors import to_tensor_proto
 
 Code = grpc.StatusCode
 X = {"x": np.array([1.0], np.float32)}
-PREDICTION = "/tensorflow.serving.PredictionService/"
 
 
 def refused(call, *args, **kwargs):
@@ -187,14 +186,6 @@ def test_metadata_refusals(adder):
         Code.NOT_FOUND,
         "Servable not found for request: Latest(nope)",
     )
-
-
-@pytest.mark.parametrize(
-    "method",
-    [PREDICTION + "Classify", PREDICTION + "Regress", PREDICTION + "MultiInference", wire.RELOAD_CONFIG_METHOD],
-)
-def test_methods_for_later_are_unimplemented(adder, method):
-    assert refused(adder.call, method, wire.PredictRequest(), wire.PredictResponse)[0] is Code.UNIMPLEMENTED
 
 
 def test_response_names_its_model(adder):

@@ -76,16 +76,22 @@ def test_a_vocabulary_has_the_frequent_combinations(fitted):
 def test_statistics_hold_the_rows_and_the_labels_of_training(fitted):
     schema, _ = fitted
     arrays = schema.tables.arrays["device_x_brand_statistics"]
-    assert sorted(arrays["values"][:, -1, 0]) == sorted(PAIRS.values())
+    assert sorted(arrays["values"][1:, -1, 0]) == sorted(PAIRS.values()) and arrays["values"][0, -1, 0] == 0
     clicks = sum(row["clicked"] for row in TRAIN)
-    assert arrays["priors"][-1] == pytest.approx((clicks + 1) / (len(TRAIN) + 2), rel=1e-6)
+    most = np.argmax(arrays["values"][:, -1, 0])
+    (pair, count), *_ = PAIRS.most_common(1)
+    own = sum(row["clicked"] for row in TRAIN if (row["device"], BRANDS[row["item"]]) == pair)
+    prior = (clicks + 1) / (len(TRAIN) + 2)
+    rate = (own + 20 * prior) / (count + 20)
+    expected = np.log(rate / (1 - rate)) - np.log(prior / (1 - prior))
+    assert arrays["values"][most, -1, 1] == pytest.approx(expected, rel=1e-5)
     times = np.sort([row["timestamp"] for row in TRAIN])
     assert arrays["boundaries"][-1] == times[-1] + 1
     shares = np.searchsorted(times, arrays["boundaries"]) / len(times)
     np.testing.assert_allclose(shares, [0.25, 0.5, 0.75, 1.0], atol=2 / len(times))
     bought = schema.tables.arrays["item_id_statistics"]
     assert not len(bought["boundaries"]) and bought["values"].shape[1:] == (4, 2)
-    assert bought["priors"][-1] == pytest.approx((sum(r["bought"] for r in TRAIN) + 1) / (len(TRAIN) + 2), rel=1e-6)
+    assert (bought["values"] != arrays["values"][: len(bought["values"]), :4]).any()
 
 
 def test_a_schema_without_crosses_is_written_as_it_is(transformed, tmp_path):

@@ -1,5 +1,7 @@
 """Early stopping, resuming, and refusing a loss that is no number, on a model of three weights."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -80,27 +82,97 @@ def test_the_best_epoch_is_kept(tmp_path, maximise, values, patience, epochs, be
     assert all(np.isfinite(entry["loss"]) and entry["seconds"] >= 0 for entry in history)
 
 
-@pytest.mark.parametrize("killed_in", [0, 1, 3])
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, killed_in):
+RECIPES = {
+    "plain": {},
+    "averages": {"averaging": {"decay": 0.8}, "schedule": {"type": "plateau", "factor": 0.5, "warm_up_steps": 12}},
+    "late averages": {"averaging": {"type": "uniform", "first_epoch": 2}, "schedule": {"type": "cosine"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "killed_in"),
+    [("plain", 0), ("plain", 1), ("plain", 3), ("averages", 1), ("averages", 3), ("late averages", 2)],
+)
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, recipe, killed_in):
     values = [0.1, 0.9, 0.2, 0.3, 0.4]
+    config_ = config(**RECIPES[recipe])
     model = make_model()
     whole = Script(model, values)
-    history = fit(model, make_data(), Monitor("m", True, whole), config(), str(tmp_path / "whole"))
+    history = fit(model, make_data(), Monitor("m", True, whole), config_, str(tmp_path / "whole"))
 
     model = make_model()
     with pytest.raises(KeyboardInterrupt):
-        fit(
-            model, make_data(), Monitor("m", True, Script(model, values, killed_in)), config(), str(tmp_path / "killed")
-        )
+        fit(model, make_data(), Monitor("m", True, Script(model, values, killed_in)), config_, str(tmp_path / "killed"))
     model = make_model()
     rest = Script(model, values[killed_in:])
-    resumed = fit(model, make_data(), Monitor("m", True, rest), config(), str(tmp_path / "killed"))
+    resumed = fit(model, make_data(), Monitor("m", True, rest), config_, str(tmp_path / "killed"))
 
     assert len(rest.seen) == 5 - killed_in, "finished epochs are not trained again"
     assert [entry["monitor"] for entry in resumed] == [entry["monitor"] for entry in history]
     np.testing.assert_allclose([e["loss"] for e in resumed], [e["loss"] for e in history], rtol=1e-6)
     np.testing.assert_allclose(rest.seen, whole.seen[killed_in:], rtol=1e-6)
     np.testing.assert_allclose(model.weights_now(), whole.seen[1], rtol=1e-6)
+
+
+def test_the_learning_rate_of_each_step_is_the_schedules(tmp_path):
+    model = make_model(0.08)
+    rates = []
+
+    class Note(tf_keras.optimizers.Adam):
+        def apply_gradients(self, *args, **kwargs):
+            tf.py_function(lambda rate: rates.append(float(rate)), [self.learning_rate], [])
+            return super().apply_gradients(*args, **kwargs)
+
+    model.compile(optimizer=Note(0.08))
+    schedule = {"type": "plateau", "factor": 0.5, "warm_up_steps": 10}
+    script = Script(model, [0.5, 0.6, 0.4])
+    fit(model, make_data(), Monitor("m", False, script), config(epochs=3, schedule=schedule), str(tmp_path))
+    expected = [0.08 * min(1.0, step / 10) for step in range(1, 17)] + [0.04] * 8
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+
+
+def test_averages_are_measured_and_kept_and_leave_the_training_alone(tmp_path):
+    plain = make_model()
+    last = Script(plain, [1.0, 2.0, 3.0])
+    fit(plain, make_data(), Monitor("m", True, last), config(epochs=3), str(tmp_path / "plain"))
+    model = make_model()
+    script = Script(model, [1.0, 3.0, 2.0])
+    averaging = {"type": "uniform", "first_epoch": 1, "every": 8}
+    values = config(epochs=3, averaging=averaging)
+    fit(model, make_data(), Monitor("m", True, script), values, str(tmp_path / "averaged"))
+    np.testing.assert_allclose(script.seen[0], last.seen[0], rtol=1e-6)
+    np.testing.assert_allclose(script.seen[1], last.seen[1], rtol=1e-6)
+    np.testing.assert_allclose(script.seen[2], (last.seen[1] + last.seen[2]) / 2, rtol=1e-5)
+    np.testing.assert_array_equal(model.weights_now(), script.seen[1])
+
+
+def test_the_reported_loss_is_the_mean_of_the_epochs_steps(tmp_path):
+    model = make_model()
+    model.compile(optimizer=tf_keras.optimizers.SGD(0.0))
+    history = fit(model, make_data(), Monitor("m", True, lambda: 1.0), config(epochs=1), str(tmp_path))
+    of_batches = [float(model.compute_loss(batch)) for batch in make_data()]
+    assert history[0]["loss"] == pytest.approx(np.mean(of_batches), rel=1e-5)
+    assert np.ptp(of_batches) > 0.1
+
+
+def test_a_kill_between_weights_and_history_leaves_the_former_best(tmp_path, monkeypatch):
+    model = make_model()
+    script = Script(model, [0.5, 0.9])
+    write = Path.write_text
+    monkeypatch.setattr(
+        Path, "write_text", lambda path, text, **kw: killed() if "0.9" in text else write(path, text, **kw)
+    )
+
+    def killed():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, make_data(), Monitor("m", True, script), config(epochs=2), str(tmp_path))
+    monkeypatch.undo()
+    again = make_model()
+    rest = Script(again, [0.4])
+    fit(again, make_data(), Monitor("m", True, rest), config(epochs=2), str(tmp_path))
+    np.testing.assert_array_equal(again.weights_now(), script.seen[0])
 
 
 def test_a_run_killed_after_its_last_epoch_only_picks_the_best(tmp_path):

@@ -13,7 +13,7 @@ def queries(truth: float, seed: int = 0, count: int = 2000, size: int = 12):
     labels[np.arange(count), np.argmax(logits + truth * scores + gumbel, 1)] = 1.0
     level = 3.0 * rng.normal(size=(count, 1))
     groups = np.repeat(np.arange(count), size)
-    return (logits + level).reshape(-1), scores.reshape(-1), labels.reshape(-1), np.ones(count * size), groups
+    return (logits + level).reshape(-1), scores.reshape(-1), labels.reshape(-1), groups, 1.0
 
 
 @pytest.mark.parametrize("truth", [0.0, 5.0, 12.0])
@@ -26,18 +26,18 @@ def test_a_score_that_misleads_gets_no_weight():
 
 
 def test_nothing_to_order_gives_no_balance():
-    logits, scores, labels, weights, groups = queries(5.0, count=5)
-    assert fit_balance(logits, scores, np.zeros_like(labels), weights, groups) == 0.0
-    assert fit_balance(logits, np.zeros_like(scores), labels, weights, groups) == 0.0
+    logits, scores, labels, groups, weight = queries(5.0, count=5)
+    assert fit_balance(logits, scores, np.zeros_like(labels), groups, weight) == 0.0
+    assert fit_balance(logits, np.zeros_like(scores), labels, groups, weight) == 0.0
 
 
 def test_the_conditional_loss_is_the_one_written_down():
     scores, labels = np.array([1.0, 0.0, 2.0, 0.5, -1.0]), np.array([1.0, 0.0, 0.0, 1.0, 0.0])
-    weights, groups = np.array([1.0, 3.0, 1.0, 1.0, 50.0]), np.array([0, 0, 0, 1, 1])
-    first = -np.log(np.e / (np.e + 3.0 + np.exp(2.0)))
-    second = -np.log(np.exp(0.5) / (np.exp(0.5) + 50.0 * np.exp(-1.0)))
-    assert conditional_loss(scores, labels, weights, groups) == pytest.approx((first + second) / 2)
-    assert conditional_loss(scores + 7.0 * groups, labels, weights, groups) == pytest.approx((first + second) / 2)
+    groups = np.array([0, 0, 0, 1, 1])
+    first = -np.log(np.e / (np.e + 3.0 * (1.0 + np.exp(2.0))))
+    second = -np.log(np.exp(0.5) / (np.exp(0.5) + 3.0 * np.exp(-1.0)))
+    assert conditional_loss(scores, labels, groups, 3.0) == pytest.approx((first + second) / 2)
+    assert conditional_loss(scores + 7.0 * groups, labels, groups, 3.0) == pytest.approx((first + second) / 2)
 
 
 def test_calibration_finds_scale_and_level_and_never_turns_the_order():

@@ -11,10 +11,11 @@ import tensorflow as tf
 import tf_keras
 
 from crossrec.components.errors import DataError
-from crossrec.components.features.schema import ITEM_ROW, WEIGHT, label_key
+from crossrec.components.features.schema import ITEM_ROW, RETRIEVED, WEIGHT, label_key
 from crossrec.components.modeling import inputs, saving
+from crossrec.components.modeling.lazy_adam import LazyAdam
 from crossrec.components.ranking_trainer.config import RankingConfig
-from crossrec.components.ranking_trainer.train import build, check_labels
+from crossrec.components.ranking_trainer.train import build, calibrate, check_labels
 from tests.unit.components.records import write_records
 from tests.unit.components.small_models import ITEMS, make_examples, make_query, make_schema, make_table, randomise
 
@@ -117,6 +118,77 @@ def test_the_loss_is_the_weighted_mean_of_the_tasks():
     assert float(model.compute_loss(examples)) == pytest.approx(expected, rel=1e-4)
     with_penalty, _ = make_model(l2=0.1)
     assert float(with_penalty.compute_loss(examples)) > expected
+
+
+def field_weights(model):
+    return [weight for weight in model.trainable_weights if "fields/" in weight.name]
+
+
+def test_the_penalty_of_the_table_is_half_its_squared_length_whatever_the_batch():
+    model, _ = make_model()
+    regularised, _ = make_model(table_l2=0.3)
+    weights = [
+        w.numpy() for w in regularised.trainable_weights if w.name.startswith(("fields/", "ranking_model/fields/"))
+    ]
+    assert sum(w.shape[0] for w in weights) > 100
+    expected = 0.15 * sum(float((w.astype(np.float64) ** 2).sum()) for w in weights)
+    for rows in (3, 40):
+        examples = make_examples(rows)
+        found = float(regularised.compute_loss(examples)) - float(model.compute_loss(examples))
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_row_that_no_batch_sees_shrinks_only_with_a_penalty_of_the_table():
+    for factor in (0.0, 0.3):
+        model, _ = make_model(table_l2=factor)
+        model.compile(optimizer=LazyAdam(0.01))
+        examples = make_examples(4)
+        table = max(field_weights(model), key=lambda weight: weight.shape[0])
+        before = table.numpy()
+        model.fit(tf.data.Dataset.from_tensors(examples), epochs=2, verbose=0)
+        same = (table.numpy() == before).all(-1)
+        assert same.mean() > 0.5 if factor == 0.0 else not same.any()
+        if factor:
+            assert (np.abs(table.numpy()) < np.abs(before)).mean() > 0.9
+
+
+def test_weighted_positives_leave_the_probabilities_those_of_the_rows():
+    """The loss has its minimum where the logit is the log-odds of the rows as they are."""
+    model, config = make_model()
+    weighted = [task.model_copy(update={"positive_weight": 5.0}) for task in config.tasks]
+    other, _ = make_model(tasks=weighted)
+    examples = make_examples(30)
+    rows = examples[ITEM_ROW]
+    logits = model.logits(examples, rows, examples["@position"]).numpy()[:, 0].astype(np.float64)
+    expected = 0.0
+    for place, task in enumerate(config.tasks):
+        labels = examples[label_key(task.label_column)].numpy()[:, 0]
+        weights = examples[WEIGHT].numpy()[:, 0] * np.where(labels > 0, 5.0, 1.0)
+        shifted = logits[:, place] + np.log(5.0)
+        expected += task.weight * (weights * (np.log1p(np.exp(-shifted)) + (1 - labels) * shifted)).sum() / 30
+    assert float(other.compute_loss(examples)) == pytest.approx(expected, rel=1e-4)
+    np.testing.assert_array_equal(other.logits(examples, rows).numpy(), model.logits(examples, rows).numpy())
+    rate = 0.1
+    grid = np.linspace(-6, 2, 8001)
+    losses = rate * 5.0 * np.log1p(np.exp(-grid - np.log(5.0))) + (1 - rate) * np.log1p(np.exp(grid + np.log(5.0)))
+    assert grid[losses.argmin()] == pytest.approx(np.log(rate / (1 - rate)), abs=2e-3)
+
+
+def test_calibration_without_retrieval_scores_fits_logged_rows_only():
+    model, config = make_model()
+    examples = {name: v for name, v in make_examples(4000, seed=1).items()}
+    logits = model.logits(examples, examples[ITEM_ROW], examples["@position"]).numpy()[:, 0]
+    rng = np.random.default_rng(0)
+    drawn = rng.random(logits.shape) < 1 / (1 + np.exp(-(0.5 * logits - 1.0)))
+    sampled = np.arange(4000) % 2 == 1
+    for place, task in enumerate(config.tasks):
+        labels = np.where(sampled, 0.0, drawn[:, place])
+        examples[label_key(task.label_column)] = tf.constant(labels[:, None], tf.float32)
+    examples[RETRIEVED] = tf.constant(sampled[:, None].astype(np.int64))
+    calibrate(model, tf.data.Dataset.from_tensors(examples))
+    found = probabilities(model, make_query(3), np.zeros((3, 1)))[:, 0]
+    before = model.logits(make_query(3), tf.zeros([3, 1], tf.int64)).numpy()[:, 0]
+    np.testing.assert_allclose(np.log(found / (1 - found)), 0.5 * before - 1.0, atol=0.3)
 
 
 def test_training_lowers_the_loss():

@@ -6,14 +6,12 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from pydantic import ValidationError
 
-from crossrec.components.features.config import FeaturesConfig
 from crossrec.components.features.crosses import (
-    HashedCross,
-    check_crosses,
     cross_ids,
     cross_ids_numpy,
+    cross_keys,
+    cross_keys_numpy,
     default_buckets,
 )
 
@@ -29,6 +27,7 @@ GOLDEN = [
     ([2**62, 5], "large", 2**31 - 2, 1_258_482_348),
     ([-2, 2**63 - 1], "signed", 97, 48),
 ]
+TEXT_TIMES_CATEGORY = [84396, 139495, 84396, -1]
 
 
 def reference(ids, name, buckets):
@@ -52,6 +51,9 @@ def both(arrays, name, buckets):
     arrays = [np.asarray(a, np.int64) for a in arrays]
     expected = cross_ids_numpy(arrays, name, buckets)
     tensors = [tf.constant(a) for a in arrays]
+    keys = cross_keys_numpy(arrays, name)
+    np.testing.assert_array_equal(cross_keys(tensors, name).numpy(), keys)
+    np.testing.assert_array_equal(np.where(keys < 0, -1, 1 + keys % buckets), expected)
     graph = tf.function(lambda *ids: cross_ids(ids, name, buckets))
     for found in (cross_ids(tensors, name, buckets), graph(*tensors)):
         assert found.dtype == tf.int64
@@ -158,61 +160,8 @@ def test_the_default_number_of_buckets_is_four_for_every_combination_within_a_li
     assert default_buckets([10**6, 10**6], limit=2**20) == 2**20
 
 
-FEATURES = FeaturesConfig.model_validate(
-    {
-        "query": {
-            "device": {"type": "categorical"},
-            "likes": {"type": "categorical", "multi_valued": True, "max_length": 20},
-            "recent_items": {"type": "recent_items"},
-            "limit": {"type": "numeric"},
-        },
-        "item": {
-            "brand": {"type": "categorical"},
-            "tags": {"type": "categorical", "multi_valued": True, "max_length": 20},
-        },
-    }
-)
-
-
-@pytest.mark.parametrize(
-    ("crosses", "field", "value", "mend"),
-    [
-        ([["device", "colour"]], "crosses.explicit.0.inputs", "'colour'", "Known: device"),
-        ([["device", "limit"]], "crosses.explicit.0.inputs", "'limit'", "'buckets'"),
-        ([["likes", "tags"]], "crosses.explicit.0.inputs", "400", "Lower 'max_length'"),
-        ([["device", "brand"], ["device", "brand"]], "crosses.explicit.1.name", "'device_x_brand'", "its own name"),
-    ],
-)
-def test_impossible_crosses_are_refused_with_field_value_and_mend(crosses, field, value, mend):
-    problems = check_crosses([HashedCross(inputs=inputs) for inputs in crosses], FEATURES)
-    assert any(field in p and value in p and mend in p for p in problems), problems
-
-
-def test_a_cross_may_not_take_the_name_of_a_feature():
-    (problem,) = check_crosses([HashedCross(inputs=["device", "brand"], name="tags")], FEATURES)
-    assert "crosses.explicit.0.name" in problem and "'tags'" in problem and "another one" in problem
-
-
-def test_possible_crosses_have_no_problems():
-    assert (
-        check_crosses([HashedCross(inputs=["device", "brand"]), HashedCross(inputs=["likes", "brand"])], FEATURES) == []
-    )
-
-
-@pytest.mark.parametrize(
-    ("inputs", "complaint"),
-    [(["a"], "at least 2"), (["a", "b", "c", "d", "e"], "at most 4"), (["a", "b", "a"], "Name each input once")],
-)
-def test_a_cross_has_two_to_four_different_inputs(inputs, complaint):
-    with pytest.raises(ValidationError, match=complaint):
-        HashedCross(inputs=inputs)
-
-
-@pytest.mark.parametrize("name", ["a b", "@x", "1st", "ü", "a/b", "a\n"])
-def test_names_that_no_variable_can_have_are_refused(name):
-    with pytest.raises(ValidationError, match="letters, digits"):
-        HashedCross(inputs=["a", "b"], name=name)
-
-
-def test_a_cross_is_named_after_its_inputs():
-    assert HashedCross(inputs=["a", "b", "c"]).name == "a_x_b_x_c"
+def test_text_times_category_is_an_id_for_each_token():
+    """Tokens 17, 4 and 17 of a text, category 3: golden, for a trained model depends on them."""
+    found = both([[[17, 4, 17, -1]], [[3]]], "title_x_category", 2**18)
+    assert found.tolist() == [TEXT_TIMES_CATEGORY]
+    assert found.tolist() == [reference_rows([[17, 4, 17, -1], [3]], "title_x_category", 2**18)]
