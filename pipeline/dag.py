@@ -197,7 +197,10 @@ def _modeling(
     ranking_examples = RankingExamples(
         {**transformed, **searchable},
         RankingExamplesConfig(
-            label=spec.positive_label, negatives=spec.ranking.negatives, seed=spec.ranking.training.seed
+            label=spec.positive_label,
+            negatives=spec.ranking.negatives,
+            last_days=spec.ranking.last_days,
+            seed=spec.ranking.training.seed,
         ),
         code_digest("ranking_examples"),
     )

@@ -27,7 +27,7 @@ class Candidates:
     def __init__(self, sample: Sample, families: Mapping[str, str], max_pairs: int):
         self._families = families
         self._max_pairs = max_pairs
-        self._sizes = sample.sizes
+        self._sample = sample
         columns = sample.tasks[0].columns
         self._widths = {name: columns[name].shape[1] if columns[name].ndim == 2 else 1 for name in families}
         # A feature that is the same in all rows can add nothing.
@@ -36,7 +36,7 @@ class Candidates:
 
     def field(self, names: Names) -> Field:
         """The field of a cross."""
-        return Field(names, tuple(self._sizes[name] for name in names))
+        return search_field(self._sample, names)
 
     def family(self, names: Iterable[str]) -> frozenset[str]:
         """What a cross is about, whichever versions of it are crossed."""
@@ -70,6 +70,12 @@ class Candidates:
             if name not in parent
         }
         return sorted(names for names in extended if self.allowed(names))
+
+
+def search_field(sample: Sample, names: Names) -> Field:
+    """The field of a cross, with about as many ids as there are rows to fit them at most."""
+    most = 2 ** min(max(sample.rows[0].bit_length() + 1, 16), 19)
+    return Field(names, tuple(sample.sizes[name] for name in names), most)
 
 
 def _determined_pairs(sample: Sample, features: Sequence[str]) -> set[tuple[str, str]]:

@@ -12,8 +12,9 @@ from crossrec.components.cross_selector.auto import AutoCrosses
 from crossrec.components.cross_selector.candidates import Names
 from crossrec.components.cross_selector.data import Array, Sample
 from crossrec.components.cross_selector.fields import AnyField, Field
+from crossrec.components.cross_selector.found import Found
 from crossrec.components.cross_selector.score import Model, log_loss
-from crossrec.components.cross_selector.significance import Gain, clustered, discoveries
+from crossrec.components.cross_selector.significance import Gain, clustered, combined, discoveries
 
 AsField = Callable[[Names], AnyField]
 CONFIRMATION = 2
@@ -51,14 +52,14 @@ def main_effects(sample: Sample, block: int, min_count: float) -> list[Model]:
 
 
 def confirm(
-    sample: Sample, explicit: Sequence[Names], chosen: Sequence[Names], field: AsField, auto: AutoCrosses
+    sample: Sample, explicit: Sequence[Names], found: Found, field: AsField, auto: AutoCrosses
 ) -> tuple[list[Confirmed], list[Confirmed]]:
     """Fits everything on all but the last block, and tests each cross there.
 
     Args:
         sample: The rows.
         explicit: The spec's own crosses, which are measured but never dropped.
-        chosen: What the search chose, in its order.
+        found: What the search chose, in its order, and how sure it was of each among how many.
         field: The field of a cross, with the ids that serving will see.
         auto: Gains and false discovery rate to reach.
 
@@ -66,7 +67,7 @@ def confirm(
         The crosses that are confirmed, explicit ones first, and those that are not.
     """
     base = main_effects(sample, CONFIRMATION, auto.min_count)
-    kept, refused = list(chosen), list[Confirmed]()
+    kept, refused = list(found.chosen), list[Confirmed]()
     while True:
         everything = [*explicit, *kept]
         models, gains = _in_order(base, everything, field, sample)
@@ -79,9 +80,11 @@ def confirm(
             )
             for position, (names, gain) in enumerate(zip(everything, gains))
         ]
-        found = tests[len(explicit) :]
-        real = discoveries([one.over_others.p_value for one in found], auto.false_discovery_rate)
-        bad = [one for one, is_real in zip(found, real) if not is_real or one.over_others.mean < auto.min_gain]
+        last = tests[len(explicit) :]
+        # Selection and confirmation block are different rows: together they tell more than either.
+        p_values = [combined(found.over_others[one.names], one.over_others) for one in last]
+        real = discoveries(p_values, auto.false_discovery_rate, found.looked_at)
+        bad = [one for one, is_real in zip(last, real) if not is_real or one.over_others.mean < auto.min_gain]
         if not bad:
             return tests, refused
         worst = min(bad, key=lambda one: one.over_others.score)

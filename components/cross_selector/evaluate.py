@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from crossrec.components.cross_selector.data import Array, Sample, Task
-from crossrec.components.cross_selector.fields import AnyField, Sums, add_logits, chunks, sums
-from crossrec.components.cross_selector.score import log_loss, prior_variance, solve
+from crossrec.components.cross_selector.fields import AnyField, Sums, add_logits, sums
+from crossrec.components.cross_selector.score import log_loss, prior_variance, sigmoid, solve
 from crossrec.components.cross_selector.significance import Gain, clustered
+
+_REFINEMENTS = 2
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,6 @@ class Worth:
         gain: In log loss of all tasks, per row of the first one, on the later block.
         by_task: The same of each task alone, nats per row of the first task.
         used: Ids that got a weight.
-        coverage: Share of the later rows whose ids have weights (in the first task).
         fitted: The gain on the rows that the weights were fitted on; far more than ``gain`` means that the
             cross tells rows apart by heart, or by what later rows do not have.
     """
@@ -46,7 +47,6 @@ class Worth:
     gain: Gain
     by_task: tuple[float, ...]
     used: int
-    coverage: float
     fitted: float
 
 
@@ -61,7 +61,7 @@ def worth(field: AnyField, given: Sequence[Given], users: Array, min_count: floa
         every: Only each ``every``-th row is looked at.
     """
     total = np.zeros(len(users))
-    by_task, used, coverage, fitted = [], 0, 0.0, 0.0
+    by_task, used, fitted = [], 0, 0.0
     rows = int(users.sum())
     for number, one in enumerate(given):
         early, late = slice(0, one.task.ends[0], every), slice(one.task.ends[0], one.task.ends[1], every)
@@ -71,9 +71,10 @@ def worth(field: AnyField, given: Sequence[Given], users: Array, min_count: floa
         found = Sums(*(np.where(known, values, 0.0) for values in found))
         variance, _ = prior_variance(found.gradient, found.hessian)
         table = solve(found.rows, found.gradient, found.bound, variance)
+        if variance > 0 and any(one.task.columns[name].ndim == 2 for name in field.names):
+            table = _refined(field, one, table, variance, known, every)
         if number == 0:
             used = int(known.sum())
-            coverage = _covered(field, one.task.columns, late, known)
         if variance <= 0:
             by_task.append(0.0)
             continue
@@ -85,22 +86,28 @@ def worth(field: AnyField, given: Sequence[Given], users: Array, min_count: floa
         difference = log_loss(labels, before) - log_loss(labels, after)
         by_task.append(float(difference.sum()) / rows)
         total += np.bincount(one.task.users[late], difference, len(users))
-    return Worth(clustered(total, users, rows), tuple(by_task), used, coverage, fitted)
+    return Worth(clustered(total, users, rows), tuple(by_task), used, fitted)
+
+
+def _refined(field: AnyField, one: Given, table: Array, variance: float, known: Array, every: int) -> Array:
+    """Further steps where rows have several ids, whose weights do not separate.
+
+    The sums of the Hessian's rows bound it, so that these steps never overshoot, but are short.
+    """
+    rows = slice(0, one.task.ends[0], every)
+    labels, before = one.task.labels[rows], one.task.labels[rows] - one.residual[::every]
+    base = np.log(before / (1.0 - before))
+    for _ in range(_REFINEMENTS):
+        logits = base.copy()
+        add_logits(field, one.task.columns, rows, table, logits)
+        now = sigmoid(logits)
+        found = sums(field, one.task.columns, rows, labels - now, now * (1.0 - now))
+        step = (found.gradient - table / variance) / (found.bound + 1.0 / variance)
+        table = np.where(known, table + step, 0.0)
+    return table
 
 
 def users_in_selection(sample: Sample, every: int) -> Array:
     """Rows of each user in the selection block of the first task, of each ``every``-th row."""
     task = sample.tasks[0]
     return np.bincount(task.users[task.ends[0] : task.ends[1] : every], minlength=sample.users)
-
-
-def _covered(field: AnyField, columns: Mapping[str, Array], rows: slice, known: Array) -> float:
-    covered, count = 0.0, 0
-    for part, _ in chunks(rows):
-        ids = field.ids(columns, part)
-        count += len(ids)
-        if ids.ndim == 1:
-            covered += float(known[ids].sum())
-        else:
-            covered += float((np.append(known, False)[ids]).any(1).sum())
-    return covered / max(count, 1)

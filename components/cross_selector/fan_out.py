@@ -13,10 +13,9 @@ import apache_beam as beam
 import numpy as np
 from tfx.dsl.io import fileio
 
-from crossrec.components.cross_selector.candidates import Names
+from crossrec.components.cross_selector.candidates import Names, search_field
 from crossrec.components.cross_selector.data import Array, Sample
 from crossrec.components.cross_selector.evaluate import Given, Worth, users_in_selection, worth
-from crossrec.components.cross_selector.fields import Field
 from crossrec.components.cross_selector.sample import MakePipeline, read_sample
 from crossrec.components.cross_selector.significance import Gain
 
@@ -84,7 +83,7 @@ class _Score(beam.DoFn):
     def process(self, batch: tuple[int, list[Any]]) -> Iterator[str]:
         """Yields a line for each candidate."""
         for number, names in enumerate(batch[1], batch[0]):
-            field = Field(tuple(names), tuple(self._opened.sizes[name] for name in names))
+            field = search_field(self._opened, tuple(names))
             value = worth(field, self._tasks, self._users, self._min_count, self._every)
             yield json.dumps([number, asdict(value)])
 

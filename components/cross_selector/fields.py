@@ -12,7 +12,6 @@ import numpy as np
 from crossrec.components.cross_selector.data import CHUNK, Array
 from crossrec.components.features.crosses import PADDING, cross_ids_numpy
 
-_MOST_CELLS = 2**19
 _SPREAD = 0x9E3779B97F4A7C15
 
 
@@ -26,15 +25,17 @@ class Field:
     Attributes:
         names: The columns.
         sizes: Ids of each column.
+        most: Ids at most, a power of two.
     """
 
     names: tuple[str, ...]
     sizes: tuple[int, ...]
+    most: int = 2**19
 
     @property
     def size(self) -> int:
         """Ids of the field."""
-        return min(_MOST_CELLS, math.prod(self.sizes))
+        return min(self.most, math.prod(self.sizes))
 
     @property
     def key(self) -> str:
@@ -60,9 +61,9 @@ class Field:
     def ids(self, columns: Mapping[str, Array], rows: slice) -> Array:
         """Ids of some rows: int64 ``[m]``, or ``[m, width]`` with -1 for padding."""
         cells = self.cells(columns, rows)
-        if math.prod(self.sizes) <= _MOST_CELLS:
+        if math.prod(self.sizes) <= self.most:
             return cells
-        shift = np.uint64(64 - (_MOST_CELLS.bit_length() - 1))
+        shift = np.uint64(64 - (self.most.bit_length() - 1))
         ids = ((cells.astype(np.uint64) * np.uint64(_SPREAD)) >> shift).astype(np.int64)
         return ids if cells.ndim == 1 else np.where(cells == PADDING, PADDING, ids)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from crossrec.components.features.schema import ITEM_ROW, POSITION, TIMESTAMP, U
 _BATCH = 4096
 _ROWS_OF_A_PART = 500_000
 _BYTES_OF_A_NUMBER = 8
+_STEP = np.uint64(0x9E3779B97F4A7C15)
 MakePipeline = Callable[[], beam.Pipeline]
 
 
@@ -134,17 +134,17 @@ def _kind(schema: FeatureSchema, name: str) -> np.dtype[Any]:
     return np.min_scalar_type(-max(schema.feature(name).cardinality, 2))
 
 
-def _batches(path: str, spec: Mapping[str, Any]) -> Iterator[tuple[Array, dict[str, Array]]]:
+def _batches(path: str, spec: Mapping[str, Any]) -> Iterator[dict[str, Array]]:
     for records in tf.data.TFRecordDataset([path], compression_type="GZIP").batch(_BATCH):
         parsed = tf.io.parse_example(records, dict(spec))
-        yield records.numpy(), {name: values.numpy() for name, values in parsed.items()}
+        yield {name: values.numpy() for name, values in parsed.items()}
 
 
 def _count(file: tuple[int, str], spec: Mapping[str, Any], labels: tuple[str, ...]) -> tuple[int, int]:
     """Rows of a file, and how many of them have a label that is not 1."""
     keys = [label_key(label) for label in labels]
     rows = negative = 0
-    for _, batch in _batches(file[1], {key: spec[key] for key in keys}):
+    for batch in _batches(file[1], {key: spec[key] for key in keys}):
         rows += len(batch[keys[0]])
         negative += int(np.any([batch[key][:, 0] <= 0 for key in keys], axis=0).sum())
     return rows, negative
@@ -181,8 +181,8 @@ class _Compact(beam.DoFn):
         share = min(1.0, self._most / max(rows * (1 + copies), 1))
         kept: list[dict[str, Array]] = []
         part = 0
-        for records, batch in _batches(path, self._inputs.spec):
-            keys = np.array([_hash(record) for record in records], np.uint64)
+        for batch in _batches(path, self._inputs.spec):
+            keys = self._keys(batch)
             mask = keys < np.uint64(min(share * 2.0**64, 2.0**64 - 2048))
             if share >= 1.0:
                 mask[:] = True
@@ -193,6 +193,16 @@ class _Compact(beam.DoFn):
         if kept:
             self._write(kept, number, part)
         yield from ()
+
+    def _keys(self, batch: Mapping[str, Array]) -> Array:
+        """A hash of each row's values; not of its bytes, in which columns may stand in any order."""
+        names = [USER, TIMESTAMP, ITEM_ROW, *(name for name in self._inputs.candidates if name in batch)]
+        state = np.zeros(len(batch[USER]), np.uint64)
+        with np.errstate(over="ignore"):
+            for name in [*names, *([POSITION] if POSITION in batch else [])]:
+                for column in batch[name].T:
+                    state = _mix(state * _STEP + column.astype(np.int64).astype(np.uint64))
+        return state
 
     def _columns(self, batch: Mapping[str, Array], keys: Array, copies: int) -> dict[str, Array]:
         schema = self._inputs.schema
@@ -228,15 +238,16 @@ class _Compact(beam.DoFn):
             file.write(buffer.getvalue())
 
 
-def _hash(record: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(record, digest_size=8).digest(), "little")
+def _mix(state: Array) -> Array:
+    """Scrambles uint64 numbers (the finaliser of SplitMix64: Steele, Lea, Flood 2014)."""
+    with np.errstate(over="ignore"):
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(state ^ (state >> np.uint64(31)))
 
 
 def _uniform(keys: Array, numbers: Array) -> Array:
-    """A number in [0, 1) for each key and number (SplitMix64: Steele, Lea, Flood 2014)."""
+    """A number in [0, 1) for each key and number."""
     with np.errstate(over="ignore"):
-        state = keys + numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state = state ^ (state >> np.uint64(31))
+        state = _mix(keys + numbers.astype(np.uint64) * _STEP)
     return np.asarray((state >> np.uint64(11)).astype(np.float64) / 2.0**53)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from crossrec.components.cross_selector.candidates import Candidates, Names
 from crossrec.components.cross_selector.confirm import main_effects, settle, supersets, unique_gain
 from crossrec.components.cross_selector.data import Sample
 from crossrec.components.cross_selector.evaluate import Given, Worth, users_in_selection, worth
+from crossrec.components.cross_selector.found import Found
 from crossrec.components.cross_selector.hierarchy import own_evidence
 from crossrec.components.cross_selector.score import Model
 from crossrec.components.cross_selector.significance import least_score
@@ -29,31 +29,15 @@ SELECTION = 1
 _AGAIN = 12
 _SMALLEST_RUNG = 50_000
 _GROWTH = 4
-_LEAST_KEPT = 48
+_LEAST_KEPT = 32
+_FALSE_CHOICES = 0.5
+"""False choices that may be expected of a search; the confirmation block is there to tell them."""
+_DROPPED_BELOW = 0.05
 _LEAST_EVIDENCE = 1.0
 """Nats for an effect of a part beside that of the whole, as for the weights of any field."""
 
 Screen = Callable[[Sequence[Names], Sequence[Given], int], list[Worth]]
 """Scores many candidates on each n-th row; the place where work is spread over machines."""
-
-
-@dataclass
-class Found:
-    """What a search found.
-
-    Attributes:
-        chosen: The crosses, in the order in which they were chosen.
-        pairs: What every pair is worth over main effects alone.
-        looked_at: Different crosses that were scored.
-        stopped: Why the search ended.
-        steps: What was chosen and dropped when, in words.
-    """
-
-    chosen: list[Names] = field(default_factory=list)
-    pairs: dict[Names, Worth] = field(default_factory=dict)
-    looked_at: int = 0
-    stopped: str = ""
-    steps: list[str] = field(default_factory=list)
 
 
 class Search:
@@ -98,8 +82,8 @@ class Search:
             scored = self._rungs(names)
             if order == 2:
                 found.pairs = dict(scored)
-            parents = sorted(scored, key=lambda one: self._rank(scored[one]), reverse=True)[: self._auto.beam]
             self._choose(scored)
+            parents = self._parents(scored, order)
             if self._late():
                 found.stopped = f"budget.minutes: {self._auto.budget.minutes:g} are over"
             if found.stopped:
@@ -131,24 +115,28 @@ class Search:
 
     def _rungs(self, names: Sequence[Names]) -> dict[Names, Worth]:
         """Scores all on few rows, the better ones on more, the best on all (Jamieson, Talwalkar 2016)."""
-        rungs = [1]
-        while self._sample.rows[0] // (rungs[0] * _GROWTH) >= _SMALLEST_RUNG:
-            rungs.insert(0, rungs[0] * _GROWTH)
         scored: dict[Names, Worth] = {}
         left = list(names)
         given = self._given()
-        for every in rungs:
+        for every in self._strides():
             scored |= dict(zip(left, self._screen(left, given, every)))
             left = sorted((one for one in left if one in scored), key=lambda one: self._rank(scored[one]), reverse=True)
             left = left[: max(_LEAST_KEPT, len(left) // _GROWTH)]
         return scored
+
+    def _strides(self) -> list[int]:
+        """Which rows the rungs look at: each n-th, the last rung all."""
+        strides = [1]
+        while self._sample.rows[0] // (strides[0] * _GROWTH) >= _SMALLEST_RUNG:
+            strides.insert(0, strides[0] * _GROWTH)
+        return strides
 
     def _rank(self, one: Worth) -> float:
         """The gain, less for wide crosses."""
         return one.gain.mean / (1.0 + self._auto.width_penalty * float(np.log2(1 + one.used)))
 
     def _good(self, one: Worth) -> bool:
-        level = least_score(self.found.looked_at, self._auto.false_discovery_rate)
+        level = least_score(self.found.looked_at, _FALSE_CHOICES)
         return one.gain.mean >= self._auto.min_gain and one.gain.score >= level
 
     def _choose(self, scored: Mapping[Names, Worth]) -> None:
@@ -189,6 +177,14 @@ class Search:
         self.found.steps.append(f"+ {new.key}: {value.gain.mean:.6f} ± {value.gain.error:.6f} nats")
         progress(f"chose {new.key}: {value.gain.mean:.5f} ± {value.gain.error:.5f} nats a row")
 
+    def _parents(self, scored: Mapping[Names, Worth], order: int) -> list[Names]:
+        """The crosses to extend: the chosen ones of this order, and those that gain most beside them."""
+        chosen = [names for names in self.found.chosen if len(names) == order]
+        best = sorted(scored, key=lambda one: self._rank(scored[one]), reverse=True)[: 4 * self._auto.beam]
+        again = dict(zip(best, self._screen_here(best, self._given(), self._strides()[0])))
+        others = sorted(again, key=lambda one: self._rank(again[one]), reverse=True)
+        return [*chosen, *(one for one in others if one not in chosen)][: self._auto.beam]
+
     def _is_taken(self, names: Names) -> bool:
         taken = [self._candidates.family(one) for one in (*self._explicit, *self.found.chosen)]
         return self._candidates.family(names) in taken
@@ -207,8 +203,8 @@ class Search:
 
     def _drop_superfluous(self) -> None:
         """Takes out what the others explain: the least one first, while it gains too little over the others."""
-        chosen, level = self.found.chosen, least_score(1, self._auto.false_discovery_rate)
-        while chosen and not self._late():
+        chosen, level = self.found.chosen, least_score(1, _DROPPED_BELOW)
+        while chosen:
             for model in self._models:
                 for one in chosen:
                     settle(model, one, "", 2)
@@ -220,6 +216,7 @@ class Search:
             }
             bad = [one for one, gain in gains.items() if gain.mean < self._auto.min_gain or gain.score < level]
             bad += [one for one in chosen if not self._speaks(one)]
+            self.found.over_others = gains
             if not bad:
                 return
             names = min(bad, key=lambda one: gains[one].mean)

@@ -17,10 +17,11 @@ from crossrec.components.cross_selector.confirm import Confirmed, confirm
 from crossrec.components.cross_selector.data import Sample
 from crossrec.components.cross_selector.fan_out import BeamScreen
 from crossrec.components.cross_selector.fields import Field, ServedCross, sums
+from crossrec.components.cross_selector.found import Found
 from crossrec.components.cross_selector.picture import draw
 from crossrec.components.cross_selector.report import PICTURE, CrossReport, GainReport, PairReport, SelectionReport
 from crossrec.components.cross_selector.sample import Limits, MakePipeline, SampleInputs, read_sample, write_sample
-from crossrec.components.cross_selector.search import Found, Screen, Search
+from crossrec.components.cross_selector.search import Screen, Search
 from crossrec.components.cross_selector.significance import Gain
 from crossrec.components.features.crosses import CrossConfig, HashedCross, VocabularyCross, default_buckets, expand
 from crossrec.components.features.schema import FeatureSchema
@@ -65,12 +66,21 @@ class Question:
 
     @property
     def measured(self) -> list[HashedCross | VocabularyCross]:
-        """The explicit crosses that can be measured beside the chosen ones: those of ids."""
-        return [
-            cross
-            for cross in self.explicit
+        """The explicit crosses that can be measured beside the chosen ones: those of ids, one of each inputs."""
+        of_ids = {
+            frozenset(cross.inputs): cross
+            for cross in reversed(self.explicit)
             if isinstance(cross, (HashedCross, VocabularyCross)) and set(cross.inputs) <= set(self.cardinalities)
-        ]
+        }
+        return list(of_ids.values())[::-1]
+
+    def name(self, names: Names) -> str:
+        """A name for a chosen cross that no feature and no explicit cross has."""
+        taken = {*self.cardinalities, *(cross.name for cross in self.explicit)}
+        name = "_x_".join(names)
+        while name in taken:
+            name += "_auto"
+        return name
 
 
 def select(
@@ -140,7 +150,7 @@ def search_and_confirm(
     found = search.run()
     served = {names: _served(sample, asked, names) for names in (*explicit, *found.chosen)}
     progress(f"confirming {len(found.chosen)} crosses on the last {sample.rows[2]:,} rows")
-    kept, refused = confirm(sample, explicit, found.chosen, served.__getitem__, asked.auto)
+    kept, refused = confirm(sample, explicit, found, served.__getitem__, asked.auto)
     return _report(
         sample, asked, found, started, [[_measured(sample, one, served) for one in part] for part in (kept, refused)]
     )
@@ -161,7 +171,7 @@ def _served(sample: Sample, asked: Question, names: Names) -> ServedCross:
             return ServedCross(names, cross.name, buckets, sample.original)
     room = 2 ** int(np.ceil(np.log2(_ROOM * max(_distinct(sample, Field(names, _sizes(sample, names))), 1))))
     buckets = min(default_buckets([asked.cardinalities[name] for name in names]), max(room, 2))
-    return ServedCross(names, "_x_".join(names), buckets, sample.original)
+    return ServedCross(names, asked.name(names), buckets, sample.original)
 
 
 def _sizes(sample: Sample, names: Names) -> tuple[int, ...]:

@@ -89,14 +89,21 @@ def least_score(hypotheses: int, level: float) -> float:
     return NormalDist().inv_cdf(1.0 - level / max(hypotheses, 1))
 
 
-def discoveries(p_values: Sequence[float], rate: float) -> list[bool]:
+def combined(first: Gain, second: Gain) -> float:
+    """The p-value of two gains on different rows together (Stouffer et al., 1949, "The American Soldier")."""
+    return 0.5 * math.erfc((first.score + second.score) / 2.0)
+
+
+def discoveries(p_values: Sequence[float], rate: float, hypotheses: int = 0) -> list[bool]:
     """Which hypotheses are discoveries at a false discovery rate (Benjamini, Hochberg 1995).
 
     Args:
         p_values: One per hypothesis.
         rate: The share of false ones among the discoveries that is allowed on average.
+        hypotheses: How many there were in all, if these are the best of more.
     """
     order = np.argsort(np.asarray(p_values), kind="stable")
-    passed = [rank for rank, at in enumerate(order, 1) if p_values[at] <= rate * rank / len(order)]
+    total = max(hypotheses, len(order))
+    passed = [rank for rank, at in enumerate(order, 1) if p_values[at] <= rate * rank / total]
     chosen = set(order[: max(passed, default=0)].tolist())
     return [at in chosen for at in range(len(p_values))]

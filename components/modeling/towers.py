@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import tensorflow as tf
 import tf_keras
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from crossrec.components.features.config import Frozen
 from crossrec.components.features.schema import FeatureSchema
@@ -25,11 +25,25 @@ class TowerConfig(Frozen):
             (``root``; the norm of Koren, "Factorization Meets the Neighborhood", KDD 2008), which grows with what is
             known of a user.
         hidden_layers: Units of the dense layers between fields and embedding.
+        output: What makes the embedding of fields or hidden units: a ``dense`` layer, or the ``sum`` of the fields,
+            which are then as large as the embedding, so that items and tokens have vectors of their own in it.
+        dropout: Share of the fields' numbers dropped in training; that of both towers if left out.
     """
 
     features: tuple[str, ...] = Field(min_length=1)
     pooling: Literal["mean", "root"] = "mean"
     hidden_layers: tuple[PositiveInt, ...] = (128,)
+    output: Literal["dense", "sum"] = "dense"
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _sum_has_no_layers(self) -> TowerConfig:
+        if self.output == "sum" and self.hidden_layers:
+            raise ValueError(
+                f"output 'sum' adds fields up, but hidden_layers is {list(self.hidden_layers)}. "
+                "Set 'hidden_layers: []', or 'output: dense'"
+            )
+        return self
 
 
 class Tower(tf_keras.Model):
@@ -50,28 +64,30 @@ class Tower(tf_keras.Model):
         self._fields = Fields(schema, config.features, sizes.fields)
         self._normalise, self._pooling = sizes.normalise, config.pooling
         self._hidden = [tf_keras.layers.Dense(units, activation="relu") for units in config.hidden_layers]
-        self._dropout = tf_keras.layers.Dropout(sizes.dropout)
-        self._output = tf_keras.layers.Dense(sizes.output, dtype="float32")
+        self._dropout = tf_keras.layers.Dropout(sizes.dropout if config.dropout is None else config.dropout)
+        self._output = tf_keras.layers.Dense(sizes.output, dtype="float32") if config.output == "dense" else None
 
     def call(self, features: Tensors, training: bool | None = None) -> tf.Tensor:
         """Maps ``{name: [B, width]}`` to float32 ``[B, dimension]``."""
         inputs = self._crosses(features, row=row_of(features, bool(training)))
         fields, _ = self._fields(inputs, self._names)
         if self._pooling == "root":
-            fields *= self._roots(inputs, fields.dtype)
-        hidden = tf.reshape(fields, [-1, fields.shape[-2] * fields.shape[-1]])
-        hidden = self._dropout(hidden, training=training)
-        for layer in self._hidden:
-            hidden = layer(hidden)
-        out = self._output(hidden)
+            fields *= self._roots(inputs, fields)
+        fields = self._dropout(fields, training=training)
+        if self._output is None:
+            out = tf.cast(tf.reduce_sum(fields, -2), tf.float32)
+        else:
+            hidden = tf.reshape(fields, [-1, fields.shape[-2] * fields.shape[-1]])
+            for layer in self._hidden:
+                hidden = layer(hidden)
+            out = self._output(hidden)
         return tf.math.l2_normalize(out, -1) if self._normalise else out
 
-    def _roots(self, inputs: Tensors, dtype: tf.DType) -> tf.Tensor:
-        """Root of the number of values of each field, in the order of the fields, ``[B, fields, 1]``."""
+    def _roots(self, inputs: Tensors, fields: tf.Tensor) -> tf.Tensor:
+        """Root of the number of values of each field ``[B, fields, 1]``; dense fields, which come last, have one."""
         ids = [inputs[name] for name in self._names if inputs[name].dtype.is_integer]
-        dense = [inputs[name] for name in self._names if not inputs[name].dtype.is_integer]
-        counts = [tf.reduce_sum(tf.cast(values >= 0, dtype), -1) for values in ids]
-        counts += [tf.ones_like(values[..., 0], dtype) for values in dense]
+        counts = [tf.reduce_sum(tf.cast(values >= 0, fields.dtype), -1) for values in ids]
+        counts += [tf.ones_like(fields[:, 0, 0])] * (fields.shape[-2] - len(ids))
         return tf.sqrt(tf.stack(counts, -1))[..., None]
 
 

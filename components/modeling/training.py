@@ -62,9 +62,7 @@ class TrainableModel(tfrs.Model):
         if scale:
             gradients = self.optimizer.get_unscaled_gradients(gradients)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
-        if self.distribute_strategy.num_replicas_in_sync > 1:
-            # A device's loss is its part of the whole batch's.
-            loss = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, loss)
+        # A device's loss is its part of the whole batch's; Keras adds up those of all devices.
         return {**{metric.name: metric.result() for metric in self.metrics}, "loss": loss}
 
 

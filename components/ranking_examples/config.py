@@ -12,9 +12,11 @@ class RankingExamplesConfig(Frozen):
     Attributes:
         label: The label that makes a row a positive.
         negatives: Negatives from retrieval.
+        last_days: Days at the end of the training split whose rows become examples; all of them if left out.
         seed: Of their choice.
     """
 
     label: str
     negatives: NegativesConfig
+    last_days: float | None = None
     seed: int = 0

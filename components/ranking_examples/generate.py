@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -14,7 +14,7 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from crossrec.components.candidate_indexer.index import ExactIndex, read_embeddings
 from crossrec.components.features.item_table import Array, ItemTable
-from crossrec.components.features.schema import ITEM_ROW, USER, FeatureSchema, label_key
+from crossrec.components.features.schema import ITEM_ROW, TIMESTAMP, USER, FeatureSchema, label_key
 from crossrec.components.modeling import inputs
 from crossrec.components.ranking_examples.config import RankingExamplesConfig
 from crossrec.components.ranking_examples.sampling import KnownPairs, ranking_rows
@@ -22,6 +22,7 @@ from crossrec.components.retrieval_trainer import train
 
 SPLITS = ("train", "validation", "test")
 _BATCH = 2048
+_DAY = 86_400
 
 
 class Retrieval:
@@ -73,16 +74,32 @@ def add_examples(
             | f"Batch[{split}]" >> beam.BatchElements(min_batch_size=256, max_batch_size=_BATCH)
             | f"ByUser[{split}]" >> beam.FlatMap(_by_user, split, partitions)
         )
+    latest = (
+        pipeline
+        | "ReadTimes" >> beam.io.ReadFromTFRecord(patterns["train"])
+        | "BatchTimes" >> beam.BatchElements(min_batch_size=256, max_batch_size=_BATCH)
+        | "LatestOfBatch" >> beam.Map(_latest)
+        | "Latest" >> beam.CombineGlobally(_max_or_zero)
+    )
     made = (
         keyed
         | "Flatten" >> beam.Flatten()
         | "Group" >> beam.GroupByKey()
-        | "Make" >> beam.ParDo(partition).with_outputs(*SPLITS)
+        | "Make" >> beam.ParDo(partition, beam.pvalue.AsSingleton(latest)).with_outputs(*SPLITS)
     )
     for split in patterns:
         made[split] | f"Write[{split}]" >> beam.io.WriteToTFRecord(
             f"{outputs[split]}/ranking_examples", file_name_suffix=".gz"
         )
+
+
+def _latest(records: list[bytes]) -> int:
+    times = tf.io.parse_example(records, {TIMESTAMP: tf.io.FixedLenFeature([1], tf.int64)})[TIMESTAMP]
+    return int(times.numpy().max())
+
+
+def _max_or_zero(times: Iterable[int]) -> int:
+    return max(times, default=0)
 
 
 def _by_user(records: list[bytes], split: str, partitions: int) -> Iterator[tuple[int, tuple[str, list[bytes]]]]:
@@ -105,8 +122,13 @@ class MakeExamples(beam.DoFn):
         self._retrieval = Retrieval(self._directories, self._parameters.negatives.from_top)
         self._encoder = RecordBatchToExamplesEncoder()
 
-    def process(self, element: tuple[int, Iterable[tuple[str, list[bytes]]]]) -> Iterator[Any]:
-        """Yields examples, tagged by split."""
+    def process(self, element: tuple[int, Iterable[tuple[str, list[bytes]]]], latest: int) -> Iterator[Any]:
+        """Yields examples, tagged by split.
+
+        Args:
+            element: A partition's number and its records by split.
+            latest: Time of the last training row, Unix seconds.
+        """
         partition, groups = element
         records: dict[str, list[bytes]] = {split: [] for split in SPLITS}
         for split, group in groups:
@@ -126,6 +148,8 @@ class MakeExamples(beam.DoFn):
                 continue
             known = KnownPairs.of(np.concatenate(users), np.concatenate(items))
             rng = np.random.default_rng([self._parameters.seed, partition, zlib.crc32(split.encode())])
+            if split == "train" and self._parameters.last_days is not None:
+                batches = since(batches, latest - self._parameters.last_days * _DAY)
             for batch in batches:
                 made = ranking_rows(batch, self._retrieval.search, known, self._parameters, rng)
                 for record in self._encoder.encode(_record_batch(made)):
@@ -133,6 +157,12 @@ class MakeExamples(beam.DoFn):
 
     def _parse(self, records: list[bytes]) -> dict[str, Array]:
         return {name: values.numpy() for name, values in tf.io.parse_example(records, self._spec).items()}
+
+
+def since(batches: Sequence[dict[str, Array]], moment: float) -> list[dict[str, Array]]:
+    """The rows of batches that are later than a moment; batches without one are left out."""
+    kept = [(batch, batch[TIMESTAMP][:, 0] > moment) for batch in batches]
+    return [{name: values[rows] for name, values in batch.items()} for batch, rows in kept if rows.any()]
 
 
 def _record_batch(columns: Mapping[str, Array]) -> pa.RecordBatch:

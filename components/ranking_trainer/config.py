@@ -58,6 +58,10 @@ class RankingConfig(Frozen):
         features: Features of both sides.
         crosses: Explicit crosses, by name; all of the spec's if left out.
         retrieval_score: Whether the retrieval model's score has its part in the probabilities, see fusion.py.
+        score_limit: The most that the retrieval score may count against the network's logit, in units of their
+            standard deviations; above 1 where retrieval orders better than the network alone.
+        last_days: Learns from that many days at the end of the training split; from all of it if left out. Worth it
+            where popularity moves: retrieval's candidates are those of the end of the training.
         position_bias: Whether the place in the list explains part of a label; served as place 1.
         embedding_dimension: Size of each field.
         l2: Factor of the squared length of looked-up vectors in the loss: the more often a row is seen, the more it
@@ -76,6 +80,8 @@ class RankingConfig(Frozen):
     features: tuple[str, ...] = Field(min_length=1)
     crosses: tuple[str, ...] | None = None
     retrieval_score: bool = True
+    score_limit: float = Field(default=0.5, gt=0, le=1000)
+    last_days: float | None = Field(default=None, gt=0)
     position_bias: bool = True
     embedding_dimension: int = Field(default=16, ge=1, le=1024)
     l2: float = Field(default=0.0, ge=0)

@@ -17,9 +17,7 @@ from crossrec.components.features.item_table import Array
 
 _STEPS, _RIDGE = 50, 1e-6
 _SCALES = np.geomspace(0.125, 4.0, 6)
-# Balances in units of the two standard deviations, so that they do not depend on either's scale. The score may
-# count half as much as the logit at most: beyond that the ranking model would have no say.
-_BALANCES = np.concatenate([[0.0], np.geomspace(0.02, 0.5, 15)])
+_LEAST_BALANCE, _BALANCES = 0.02, 15
 
 
 def conditional_loss(scores: Array, labels: Array, groups: Array, weight: float) -> float:
@@ -42,7 +40,7 @@ def conditional_loss(scores: Array, labels: Array, groups: Array, weight: float)
     return float(np.mean(np.log(np.exp(own) + others[groups[positive]]) - own))
 
 
-def fit_balance(logits: Array, scores: Array, labels: Array, groups: Array, weight: float) -> float:
+def fit_balance(logits: Array, scores: Array, labels: Array, groups: Array, weight: float, limit: float = 0.5) -> float:
     """How much a retrieval score counts against a logit, b / a, when candidates of one query are ordered.
 
     Args:
@@ -51,6 +49,8 @@ def fit_balance(logits: Array, scores: Array, labels: Array, groups: Array, weig
         labels: ``[n]``, 0 or 1.
         groups: int ``[n]``, the query of each row, from 0.
         weight: How many candidates a negative stands for.
+        limit: The largest balance, in units of the two standard deviations, so that it does not depend on either's
+            scale: at 0.5 the score counts half as much as the logit.
 
     Returns:
         The balance, at least 0; 0 where there is nothing to order.
@@ -62,10 +62,11 @@ def fit_balance(logits: Array, scores: Array, labels: Array, groups: Array, weig
     _, compact = np.unique(groups[rows], return_inverse=True)
     logits, scores, labels = (values[rows].astype(np.float64) for values in (logits, scores, labels))
     unit = logits.std() / scores.std()
+    balances = [0.0, *np.geomspace(min(_LEAST_BALANCE, limit), limit, _BALANCES)]
     losses = {
         (scale, balance): conditional_loss(scale * (logits + balance * unit * scores), labels, compact, weight)
         for scale in _SCALES
-        for balance in _BALANCES
+        for balance in balances
     }
     return float(min(losses, key=losses.__getitem__)[1] * unit)
 

@@ -79,7 +79,7 @@ def weighted_log_loss(model: RankingModel, dataset: tf.data.Dataset) -> float:
     return total / sum(task.weight for task in model.tasks)
 
 
-def fuse(model: RankingModel, dataset: tf.data.Dataset, negatives: NegativesConfig) -> None:
+def fuse(model: RankingModel, dataset: tf.data.Dataset, negatives: NegativesConfig, limit: float = 0.5) -> None:
     """Joins the model's logits with the retrieval scores, fitted on a dataset that neither was trained on.
 
     The balance is fitted to rows that retrieval would hand on; each sampled candidate stands for all those that
@@ -101,6 +101,7 @@ def fuse(model: RankingModel, dataset: tf.data.Dataset, negatives: NegativesConf
             labels[ordered],
             queries.reshape(-1)[ordered],
             negatives.from_top / max(negatives.retrieved, 1),
+            limit,
         )
         scale, level = _calibration(logits[:, i] + balance * scores, labels, sampled)
         parameters.append([scale, scale * balance, level])
@@ -179,7 +180,7 @@ def train(
         checkpoints,
     )
     if config.retrieval_score:
-        fuse(model, validation, config.negatives)
+        fuse(model, validation, config.negatives, config.score_limit)
     else:
         calibrate(model, validation)
     return model, history

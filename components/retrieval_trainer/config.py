@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from crossrec.components.features.config import Frozen
 from crossrec.components.modeling.towers import TowerConfig, TowerSizes
@@ -62,6 +62,24 @@ class RetrievalConfig(Frozen):
     requests: RequestsConfig | None = None
     refit: bool = False
     training: TrainingConfig = TrainingConfig(learning_rate=3e-3, epochs=20)
+
+    @model_validator(mode="after")
+    def _sums_are_embeddings(self) -> RetrievalConfig:
+        if "sum" in (self.query.output, self.item.output) and self.embedding_dimension != self.dimension:
+            raise ValueError(
+                f"a tower's output is the sum of fields of size {self.embedding_dimension}, but dimension is "
+                f"{self.dimension}. Set embedding_dimension to {self.dimension}, or 'output: dense'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _catalogue_without_history(self) -> RetrievalConfig:
+        if self.requests is not None and self.requests.new_items_only and self.loss.negatives != "catalogue":
+            raise ValueError(
+                "requests.new_items_only takes the history out of the catalogue, but loss.negatives is "
+                f"{self.loss.negatives}. Set 'negatives: catalogue', or leave new_items_only out"
+            )
+        return self
 
     @property
     def sizes(self) -> TowerSizes:

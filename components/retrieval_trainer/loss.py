@@ -54,6 +54,17 @@ class BatchNegatives:
         return cls(everyone, places)
 
 
+def without(scores: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Scores ``[B, N]`` in which the items of rows ``[B, W]`` have no chance; negative rows are padding."""
+    items = tf.shape(scores)[1]
+    batch = tf.broadcast_to(tf.range(tf.shape(rows)[0])[:, None], tf.shape(rows))
+    # A column beside the others takes the padding.
+    columns = tf.where(rows < 0, items, tf.cast(rows, tf.int32))
+    places = tf.stack([tf.reshape(batch, [-1]), tf.reshape(columns, [-1])], 1)
+    masked = tf.fill([tf.shape(places)[0]], tf.constant(_MASKED, scores.dtype))
+    return tf.tensor_scatter_nd_update(tf.pad(scores, [[0, 0], [0, 1]]), places, masked)[:, :items]
+
+
 def catalogue_loss(scores: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     r"""Part of this device in the mean of :math:`-\log softmax(scores)` at the targets.
 

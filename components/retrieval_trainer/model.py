@@ -15,7 +15,13 @@ from crossrec.components.modeling.inputs import ItemFeatures, Tensors
 from crossrec.components.modeling.towers import Tower, required_features
 from crossrec.components.modeling.training import TrainableModel
 from crossrec.components.retrieval_trainer.config import RetrievalConfig
-from crossrec.components.retrieval_trainer.loss import BatchNegatives, batch_loss, catalogue_loss, gather_replicas
+from crossrec.components.retrieval_trainer.loss import (
+    BatchNegatives,
+    batch_loss,
+    catalogue_loss,
+    gather_replicas,
+    without,
+)
 from crossrec.components.retrieval_trainer.popularity import Popularity
 from crossrec.components.retrieval_trainer.requests import TARGETS
 
@@ -48,6 +54,7 @@ class RetrievalModel(TrainableModel):
         probabilities = sampling_probabilities(table.frequencies)
         self._probabilities = tf.Variable(probabilities, trainable=False, name="sampling_probabilities")
         self._loss_config = config.loss
+        self._history = config.requests.history if config.requests and config.requests.new_items_only else None
         if config.loss.negatives == "catalogue" and table.items > _MOST_NEGATIVES:
             raise DataError(
                 "retrieval.loss.negatives",
@@ -93,6 +100,8 @@ class RetrievalModel(TrainableModel):
             scores = tf.matmul(queries, items, transpose_b=True) / self._loss_config.temperature
             if self.popularity is not None:
                 scores += self.popularity.of_all(moments)[:, : self.items]
+            if self._history:
+                scores = without(scores, inputs[self._history])
             return catalogue_loss(scores, targets)
         counted = targets >= 0
         owners, rows = tf.where(counted)[:, 0], tf.boolean_mask(targets, counted)

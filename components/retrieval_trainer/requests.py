@@ -33,11 +33,14 @@ class RequestsConfig(Frozen):
         companions: Largest share of a request's items that become companions; the share is drawn anew each time,
             between 0 and this.
         targets: Most targets of an example; of a larger request a random part is taken each time.
+        new_items_only: Whether what is in a request's history is no candidate, in the loss and in validation, because
+            nothing is recommended that a user already has; for ``loss.negatives: catalogue``.
     """
 
     history: str = "recent_items"
     companions: float = Field(default=0.9, ge=0, lt=1)
     targets: int = Field(default=64, ge=1, le=4096)
+    new_items_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,21 +76,23 @@ def read_requests(rows: tf.data.Dataset, names: Sequence[str]) -> Requests:
     """Groups positive rows by user and moment.
 
     Args:
-        rows: Batches of positive rows.
+        rows: Batches of positive rows; those of items that the catalogue does not know are left out.
         names: Query features to keep; those of a request's first row count.
     """
     keys, items, sources = [], [], []
     features: dict[str, list[Array]] = {name: [] for name in names}
     read = kept = 0
-    for batch in rows:
-        key = np.concatenate([batch[USER].numpy(), batch[TIMESTAMP].numpy()], 1)
+    for every in rows:
+        known = every[ITEM_ROW].numpy()[:, 0] >= 0
+        batch = {name: values.numpy()[known] for name, values in every.items()}
+        key = np.concatenate([batch[USER], batch[TIMESTAMP]], 1)
         _, first, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
         keys.append(key)
-        items.append(batch[ITEM_ROW].numpy()[:, 0])
+        items.append(batch[ITEM_ROW][:, 0])
         # Within a batch only the first row of each request keeps its features.
         sources.append(kept + group.reshape(-1))
         for name in names:
-            features[name].append(batch[name].numpy()[first])
+            features[name].append(batch[name][first])
         read, kept = read + len(key), kept + len(first)
     if not read:
         raise DataError("data.split", "the training split has no positive row", "Let the validation begin later.")

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 from crossrec.components.errors import DataError
+from crossrec.components.evaluation.metrics import RaggedItems, ranking_metrics
 from crossrec.components.features.item_table import Array, ItemTable
 from crossrec.components.features.schema import ITEM_ROW, TIMESTAMP, FeatureSchema, label_key
 from crossrec.components.modeling import inputs, runtime, saving
@@ -17,11 +18,13 @@ from crossrec.components.modeling.lazy_adam import LazyAdam
 from crossrec.components.modeling.training import Monitor, fit
 from crossrec.components.progress import progress
 from crossrec.components.retrieval_trainer.config import RetrievalConfig
+from crossrec.components.retrieval_trainer.loss import without
 from crossrec.components.retrieval_trainer.model import RetrievalModel
 from crossrec.components.retrieval_trainer.popularity import log_shares
-from crossrec.components.retrieval_trainer.requests import read_requests, request_batches
+from crossrec.components.retrieval_trainer.requests import Requests, RequestsConfig, read_requests, request_batches
 
-RECALL_AT = 50
+RECALL_AT, NDCG_AT = 50, 20
+_REQUESTS = 512
 _VALIDATION_ROWS = 20_000
 _READ_ROWS = 16_384
 _REFITTED = "refitted"
@@ -90,6 +93,25 @@ class TrainedTowers:
     refitted: RetrievalModel | None
 
 
+def request_ndcg(model: RetrievalModel, requests: Requests, config: RequestsConfig, k: int = NDCG_AT) -> float:
+    """Mean NDCG of the ``k`` nearest items of the catalogue over requests, whose items are what is relevant."""
+    catalogue = tf.constant(model.embed_catalogue()[:-1])
+
+    def nearest(features: inputs.Tensors) -> tf.Tensor:
+        scores = tf.matmul(model.embed_queries(features), catalogue, transpose_b=True)
+        if config.new_items_only:
+            scores = without(scores, features[config.history])
+        return tf.math.top_k(scores, min(k, catalogue.shape[0])).indices
+
+    step = tf.function(nearest, autograph=False, reduce_retracing=True)
+    found = [
+        step({name: values[start : start + _REQUESTS] for name, values in requests.features.items()}).numpy()
+        for start in range(0, len(requests), _REQUESTS)
+    ]
+    relevant = RaggedItems(requests.items, requests.starts)
+    return float(np.mean(ranking_metrics(np.concatenate(found).astype(np.int64), relevant, [k])[f"ndcg@{k}"]))
+
+
 def train(
     schema: FeatureSchema, table: ItemTable, config: RetrievalConfig, data: inputs.TrainingData, checkpoints: str
 ) -> TrainedTowers:
@@ -104,21 +126,29 @@ def train(
     """
     runtime.prepare()
     model = _compiled(schema, table, config)
-    validation = (
-        positives(data, ("validation",), config.label, config)
-        .take(max(1, _VALIDATION_ROWS // config.training.batch_size))
-        .cache()
-    )
     history = fit(
         model,
         _prepare(model, schema, config, data, ("train",)),
-        Monitor(f"recall@{RECALL_AT}", maximise=True, measure=lambda: recall(model, validation)),
+        _monitor(model, schema, config, data),
         config.training,
         f"{checkpoints}/train",
     )
     if model.popularity is not None:
         model.popularity.forget_history()
     return TrainedTowers(model, history, _refit(schema, table, config, data, history, checkpoints))
+
+
+def _monitor(
+    model: RetrievalModel, schema: FeatureSchema, config: RetrievalConfig, data: inputs.TrainingData
+) -> Monitor:
+    """What validation measures: of requests the NDCG, of rows the recall."""
+    validation = positives(data, ("validation",), config.label, config)
+    if config.requests is not None:
+        of_requests = config.requests
+        requests = read_requests(validation, [feature.name for feature in schema.side("query")])
+        return Monitor(f"ndcg@{NDCG_AT}", maximise=True, measure=lambda: request_ndcg(model, requests, of_requests))
+    rows = validation.take(max(1, _VALIDATION_ROWS // config.training.batch_size)).cache()
+    return Monitor(f"recall@{RECALL_AT}", maximise=True, measure=lambda: recall(model, rows))
 
 
 def _refit(

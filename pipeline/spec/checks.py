@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from crossrec.components.evaluation.config import LIST_METRICS, MEASURED_LISTS, TASK_METRICS
 from crossrec.components.example_gen.config import INTERACTION_LABEL, RECENT_ITEMS
 from crossrec.components.features.config import NAME, Categorical, RecentItems, raw_columns
-from crossrec.components.features.crosses import CrossConfig, StatisticsCross, check_crosses
-from crossrec.components.features.crosses.expansion import expand_cross
+from crossrec.components.features.crosses import StatisticsCross, check_crosses, expand
 from crossrec.components.features.schema import is_padded
 from crossrec.pipeline.spec.spec import Spec
 from crossrec.serving.contract import names as contract
@@ -78,29 +77,25 @@ def _columns(spec: Spec) -> Iterable[str]:
             yield f"features.item.{name}.type: {feature.type!r} cannot read the item id. Use 'categorical'"
 
 
-def _crosses(spec: Spec) -> dict[str, CrossConfig]:
-    """The explicit crosses as the models know them: those with granularities by the name of each."""
-    return {cross.name: cross for given in spec.crosses.explicit for cross in expand_cross(given, spec.features)}
-
-
 def _names(spec: Spec, field: str, names: Iterable[str], side: str | None) -> Iterable[str]:
     """Problems of features and crosses that a model names."""
-    crosses = _crosses(spec)
+    features, expanded = expand(spec.features, spec.crosses.explicit)
+    crosses = {cross.name: cross for cross in expanded}
     names = list(names)
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"{field}: {name!r} stands there twice. Name it once"
     for name in names:
         if name in crosses:
-            inputs = [part for part in crosses[name].inputs if part in spec.features.names]
-            if side and any(spec.features.side_of(part) != side for part in inputs):
+            inputs = [part for part in crosses[name].inputs if part in features.names]
+            if side and any(features.side_of(part) != side for part in inputs):
                 yield f"{field}: cross {name!r} needs more than the {side} side knows. Use it in ranking only"
             elif side == "item" and isinstance(crosses[name], StatisticsCross):
                 # An item is embedded for many rows at once, so that the statistics could not be those of one's time.
                 yield f"{field}: cross {name!r} is of statistics, which differ by row. Use it in ranking only"
-        elif name not in spec.features.names:
+        elif name not in features.names:
             known = [n for n in spec.features.names if not side or spec.features.side_of(n) == side]
             yield f"{field}: {name!r} is neither a feature nor a cross. Known: {', '.join(known)}"
-        elif side and spec.features.side_of(name) != side:
+        elif side and features.side_of(name) != side:
             yield f"{field}: {name!r} is a feature of the other side. This tower knows the {side} side only"
 
 
@@ -109,10 +104,17 @@ def _towers(spec: Spec) -> Iterable[str]:
     yield from _names(spec, "retrieval.item.features", spec.retrieval.item.features, "item")
     if spec.retrieval.label and spec.retrieval.label not in spec.labels:
         yield f"retrieval.label: {spec.retrieval.label!r} is no label. Known: {', '.join(spec.labels)}"
+    requests, query = spec.retrieval.requests, spec.features.query
+    if requests is not None and not isinstance(query.get(requests.history), RecentItems):
+        known = ", ".join(name for name, feature in query.items() if isinstance(feature, RecentItems))
+        yield (
+            f"retrieval.requests.history: {requests.history!r} is no feature of type recent_items. "
+            f"Known: {known or '(none: add one to features.query)'}"
+        )
 
 
 def _ranking(spec: Spec) -> Iterable[str]:
-    crosses = list(_crosses(spec))
+    crosses = [cross.name for cross in expand(spec.features, spec.crosses.explicit)[1]]
     yield from _names(spec, "ranking.features", spec.ranking.features, None)
     for name in set(spec.ranking.features) & set(crosses):
         yield f"ranking.features: {name!r} is a cross. Name it under ranking.crosses, or leave that out for all"

@@ -79,8 +79,9 @@ def _encode_input(spec: InputSpec, values: list[Any]) -> Any:
         lists = [_list(spec, value, convert) for value in values]
         width = max(map(len, lists)) if spec.width is None else spec.width
         for value, row in zip(values, lists):
-            # A list of texts may be shorter than what the model takes; of a vector nothing may be missing.
-            if len(row) > width or (spec.width and row and len(row) < width and spec.dtype != "string"):
+            # A list of ids may be shorter than what the model takes; of a vector nothing may be missing.
+            vector = spec.width is not None and spec.dtype.startswith("float")
+            if len(row) > width or (vector and 0 < len(row) < width):
                 raise RequestError(spec.name, value, f"has {len(row)} values, the model takes {width}", "Pass as many")
         flat = [cell for row in lists for cell in row + [missing] * (width - len(row))]
         shape = (len(values), width)

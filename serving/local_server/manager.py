@@ -68,7 +68,8 @@ class Manager:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        self._thread.join()
+        if self._thread.is_alive():  # not so where the first configuration was refused
+            self._thread.join()
 
     def set_aspired_versions(self, model: str, wanted: Mapping[int, Path]) -> None:
         """Say which versions of a model are wanted.

@@ -7,6 +7,7 @@ per call.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from google.protobuf.message import DecodeError
 from crossrec.serving.contract.names import SERVING_TAG
 from crossrec.serving.local_server.batching import BatchScheduler
 from crossrec.serving.local_server.statuses import StatusError, invalid_argument, not_found, status_code
+
+# All sessions share these threads: on a single core, one long request would hold up every other and every load.
+_LEAST_INTER_OP_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class LoadOptions:
         checks_method_names: Whether Classify and Regress ask for signatures that say so.
         scheduler: Runs requests in batches; None runs each alone.
         intra_op_threads: Threads within an operation; 0 leaves it to TensorFlow.
-        inter_op_threads: Operations at the same time; 0 leaves it to TensorFlow.
+        inter_op_threads: Operations at the same time; 0 takes one per core, but at least `_LEAST_INTER_OP_THREADS`.
     """
 
     checks_method_names: bool = False
@@ -163,7 +167,8 @@ class BatchedServable(Servable):
         self.scheduler = scheduler
         self._batched = {
             (frozenset(map(id, ends.inputs.values())), frozenset(map(id, ends.outputs.values())))
-            for ends in map(self.endpoints, self.signatures)
+            # One without inputs, such as that of the initialization, cannot be batched.
+            for ends in (self.endpoints(key) for key, signature in self.signatures.items() if signature.inputs)
         }
         return self
 
@@ -196,7 +201,8 @@ def load_saved_model(name: str, version: int, path: Path, options: LoadOptions =
     if options.scheduler is not None:
         options.scheduler.config.check()
     config = tf.compat.v1.ConfigProto(
-        intra_op_parallelism_threads=options.intra_op_threads, inter_op_parallelism_threads=options.inter_op_threads
+        intra_op_parallelism_threads=options.intra_op_threads,
+        inter_op_parallelism_threads=options.inter_op_threads or max(_LEAST_INTER_OP_THREADS, os.cpu_count() or 1),
     )
     config.gpu_options.allow_growth = True
     session = tf.compat.v1.Session(graph=tf.Graph(), config=config)

@@ -82,7 +82,8 @@ class FileSystemSource:
         """Stop looking, and wait for the look under way."""
         self._stopping = True
         self._wake.set()
-        self._thread.join()
+        if self._thread.is_alive():  # not so where the first configuration was refused
+            self._thread.join()
 
     def update(self, models: Sequence[ModelSource]) -> None:
         """Watch other models from now on; those left out are wanted in no version.

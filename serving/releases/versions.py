@@ -42,6 +42,23 @@ def list_versions(model_dir: Path) -> list[int]:
     return sorted({v for path in model_dir.iterdir() if (v := parse_version(path.name)) is not None})
 
 
+def find_version(model_dir: Path, version: int) -> Path | None:
+    """Find the directory of a version.
+
+    Args:
+      model_dir: ``<serving root>/<model name>``.
+      version: The number; its directory may have leading zeros.
+
+    Returns:
+      The directory, or None if there is none.
+    """
+    plain = model_dir / str(version)
+    if plain.is_dir():
+        return plain
+    others = model_dir.iterdir() if model_dir.is_dir() else ()
+    return next((path for path in others if parse_version(path.name) == version and path.is_dir()), None)
+
+
 def next_version(model_dir: Path) -> int:
     """Compute the number after the highest that this model directory holds or ever held.
 

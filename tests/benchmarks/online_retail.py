@@ -1,7 +1,8 @@
-"""Online Retail, new items only: the published bundle beside popularity, ItemCF and EASE^R on the same split.
+"""Online Retail, new items only: the bundle, with and without explicit crosses, beside popularity, ItemCF and EASE^R.
 
-The pipeline of the example runs for each seed; then the bundle that it published is asked for every customer
-of the protocol of ``online_retail_data``, as the customer stood on the first day of the test.
+The pipeline of the example runs for each seed, and once more with a ranking model that sees no explicit cross; then
+each bundle is asked for every customer of the protocol of ``online_retail_data``, as the customer stood on the first
+day of the test. Retrieval alone is asked too.
 """
 
 import argparse
@@ -31,27 +32,38 @@ def histories(purchases: pd.DataFrame, protocol: data.Protocol, length: int) -> 
     return recent, [country[customer] for customer in protocol.customers]
 
 
-def ask_bundle(version: Path, purchases: pd.DataFrame, protocol: data.Protocol, length: int) -> np.ndarray:
-    """What a published bundle recommends to each customer: rows of the protocol's items, [Q, K], -1 for others."""
+def ask_bundle(
+    bundle: Path, purchases: pd.DataFrame, protocol: data.Protocol, length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a bundle recommends and what it retrieves: rows of the protocol's items, [Q, K] each, -1 for others."""
     import tensorflow as tf
 
-    recommend = tf.saved_model.load(str(version)).signatures["recommend"]
+    signatures = tf.saved_model.load(str(bundle)).signatures
     recent, countries = histories(purchases, protocol, length)
     rows = {item: row for row, item in enumerate(protocol.items)}
     moment = int(pd.Timestamp(data.TEST_STARTS, tz="UTC").timestamp())
-    lists = []
+    lists: dict[str, list[list[int]]] = {"recommend": [], "retrieve": []}
     for start in range(0, len(recent), 64):
         chosen = range(start, min(start + 64, len(recent)))
         excluded = [protocol.items[protocol.history[query].indices] for query in chosen]
-        answer = recommend(
-            CustomerID=tf.constant([str(int(protocol.customers[query])) for query in chosen]),
-            Country=tf.constant([countries[query] for query in chosen]),
-            InvoiceDate=tf.fill([len(chosen)], tf.constant(moment, tf.int64)),
-            recent_items=tf.ragged.constant([recent[query] for query in chosen], tf.string).to_tensor(""),
-            exclude_items=tf.ragged.constant([list(items) for items in excluded], tf.string).to_tensor(""),
-        )["item_ids"].numpy()
-        lists += [[rows.get(item.decode("utf-8"), -1) for item in line] for line in answer]
-    return _padding_last(np.array(lists, np.int64)[:, : data.K])
+        inputs = {
+            "CustomerID": tf.constant([str(int(protocol.customers[query])) for query in chosen]),
+            "Country": tf.constant([countries[query] for query in chosen]),
+            "InvoiceDate": tf.fill([len(chosen)], tf.constant(moment, tf.int64)),
+            "recent_items": tf.ragged.constant([recent[query] for query in chosen], tf.string).to_tensor(""),
+        }
+        exclude = tf.ragged.constant([list(items) for items in excluded], tf.string).to_tensor("")
+        for name, found in lists.items():
+            answer = signatures[name](**inputs, exclude_items=exclude)["item_ids"].numpy()
+            found += [[rows.get(item.decode("utf-8"), -1) for item in line] for line in answer]
+    ranked, retrieved = (_padding_last(np.array(found, np.int64))[:, : data.K] for found in lists.values())
+    return ranked, retrieved
+
+
+def newest_bundle(root: Path) -> Path:
+    """The bundle of the last run below a root, published or not."""
+    found = (root / "artifacts" / "ServingBundle" / "bundle").iterdir()
+    return max(found, key=lambda path: int(path.name))
 
 
 def _padding_last(lists: np.ndarray) -> np.ndarray:
@@ -90,14 +102,21 @@ def main() -> None:
             abroad = {"column": "Country", "op": "not_equals", "value": "United Kingdom"}
             spec["data"]["interactions"]["filters"] = [*spec["data"]["interactions"]["filters"], abroad]
         spec["evaluation"]["thresholds"] = []
-        with tempfile.TemporaryDirectory() as root:
-            run(spec, path.parent, Path(root))
-            version = Path(root) / "serving" / spec["serving"]["model_name"] / "1"
-            length = spec["features"]["query"]["recent_items"]["max_length"]
-            top = {"bundle": ask_bundle(version, purchases, protocol, length)}
-        for metric, values in data.measure(protocol, top)["bundle"].items():
-            figures.setdefault(metric, []).append(float(np.nanmean(values)))
-        print(f"seed {seed}: " + ", ".join(f"{m} {figures[m][-1]:.4f}" for m in figures if "_" not in m), flush=True)
+        length = spec["features"]["query"]["recent_items"]["max_length"]
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            run(spec, path.parent, root)
+            top = dict(zip(("bundle", "retrieval"), ask_bundle(newest_bundle(root), purchases, protocol, length)))
+            # The same run but for the ranking model: the steps before it come from the cache.
+            spec["ranking"]["crosses"] = []
+            run(spec, path.parent, root)
+            top["without_crosses"], _ = ask_bundle(newest_bundle(root), purchases, protocol, length)
+        for name, metrics in data.measure(protocol, top).items():
+            prefix = "" if name == "bundle" else f"{name}_"
+            for metric, values in metrics.items():
+                figures.setdefault(prefix + metric, []).append(float(np.nanmean(values)))
+        shown = [name for name in figures if name.endswith("@20") and len(figures[name]) == seed + 1]
+        print(f"seed {seed}: " + ", ".join(f"{name} {figures[name][-1]:.4f}" for name in shown), flush=True)
     result = mean_and_sd(figures)
     result["ratio_to_ease"] = round(result["ndcg@20"] / result["ease_ndcg@20"], 4)
     print(json.dumps({**result, "seeds": seeds, "seconds": round(time.perf_counter() - started, 1), **environment()}))

@@ -1,9 +1,16 @@
 """Frappe_x1: AUC and log loss of the ranking model, embedding size 10, chosen on ``valid``, reported on ``test``.
 
-The model is the pipeline's own, trained by its own loop. ``auc`` and ``log_loss`` are of the ten published fields;
-``crossed_auc`` and ``crossed_log_loss`` of the same fields and two explicit crosses, whose statistics every row of
-training sees without its own. Scale and level of the logits are fitted on ``valid``. The negatives of ``train`` are
-re-sampled, see the data's README.
+The model is the pipeline's own, trained by its own loop, and scale and level of its logits are fitted on ``valid``.
+Three configurations, the mean of some seeds each:
+
+* ``fixed``: the ten published fields, a plain deep network, the rows of ``train`` as they lie in the file. This is
+  the published protocol; its DNN has 0.98405 / 0.1584.
+* ``auc``, ``log_loss``: the same fields, but every epoch draws the apps of the negatives anew, as the authors of the
+  data drew theirs: from those that the user has no positive row with, here in ``train`` alone.
+* ``crossed``: the rows as in the file; beside the fields explicit crosses, what ``train`` knows of the user with the
+  app, of each of them, and of the app in some contexts. No row sees its own label.
+
+The negatives of ``train`` are re-sampled (see the data's README), which is to stand beside every figure.
 """
 
 import argparse
@@ -13,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -35,7 +43,6 @@ from tests.benchmarks.runs import environment, mean_and_sd
 
 NOTE = "train negatives re-sampled"
 NETWORK = {"layers": [400, 400, 400], "dropout": 0.2, "batch_normalisation": True}
-SMALL_NETWORK = {"layers": [64, 64], "batch_normalisation": True}
 RECIPE: dict[str, Any] = {
     "retrieval_score": False,
     "position_bias": False,
@@ -43,35 +50,61 @@ RECIPE: dict[str, Any] = {
     "table_l2": 0.02,
     "tasks": [{"name": frappe.LABEL}],
     "training": {
-        "epochs": 12,
+        "epochs": 18,
         "batch_size": 4096,
-        "learning_rate": 2e-3,
-        "patience": 3,
-        "schedule": {"type": "cosine"},
-        "averaging": {"decay": 0.98},
+        "learning_rate": 1.5e-3,
+        "patience": 4,
+        "schedule": {"type": "cosine", "floor": 0.1},
+        "averaging": {"decay": 0.99},
     },
 }
-BEST: list[dict[str, Any]] = [{"type": "final_net"}]
-CROSSED: list[dict[str, Any]] = [
-    {"type": "mlp", "deep": {"layers": [256, 256], "dropout": 0.2, "batch_normalisation": True}}
-]
+Interactions = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What one line of the table is trained with.
+
+    Attributes:
+        interactions: As in a spec.
+        crossed: Whether the explicit crosses stand beside the fields.
+        redrawn: Whether each epoch has new negatives.
+        changes: To the recipe.
+        training: Changes to its training section.
+    """
+
+    interactions: Interactions
+    crossed: bool = False
+    redrawn: bool = False
+    changes: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def of_seed(self, seed: int) -> RankingConfig:
+        """As the model takes it."""
+        return RankingConfig.model_validate(
+            {
+                **RECIPE,
+                "features": frappe.FIELDS,
+                "crosses": [cross.name for cross in frappe.CROSSES] if self.crossed else [],
+                "interactions": self.interactions,
+                **self.changes,
+                "training": {**RECIPE["training"], **self.training, "seed": seed},
+            }
+        )
+
+
+def deep(*layers: int, dropout: float) -> Interactions:
+    """A plain deep network."""
+    return [{"type": "mlp", "deep": {"layers": layers, "dropout": dropout, "batch_normalisation": True}}]
+
+
+FIXED = Configuration(deep(400, 400, 400, dropout=0.2), changes={"table_l2": 0.05})
+REDRAWN = Configuration(deep(400, 400, dropout=0.1), redrawn=True)
+CROSSED = Configuration(deep(256, 256, dropout=0.2), crossed=True, training={"epochs": 5})
 SMALL_ROWS = 40_000
-MEASURED, COSTS = ("auc", "log_loss", "valid_auc"), ("parameters", "seconds_per_epoch")
+MEASURED = ("auc", "log_loss", "valid_auc")
 # What the small run must show; its own figures are 0.93 and 0.96.
 SMALL_AUC, SMALL_GAIN = 0.91, 0.01
-
-
-def configuration(parts: list[dict[str, Any]], seed: int, crossed: bool = False, **training: Any) -> RankingConfig:
-    """The recipe for some interactions."""
-    return RankingConfig.model_validate(
-        {
-            **RECIPE,
-            "features": frappe.FIELDS,
-            "crosses": [cross.name for cross in frappe.CROSSES] if crossed else [],
-            "interactions": parts,
-            "training": {**RECIPE["training"], **training, "seed": seed},
-        }
-    )
 
 
 def logits_of(model: RankingModel) -> Callable[[list[dict[str, tf.Tensor]]], frappe.Array]:
@@ -82,17 +115,18 @@ def logits_of(model: RankingModel) -> Callable[[list[dict[str, tf.Tensor]]], fra
     return lambda batches: np.concatenate([step(batch).numpy() for batch in batches]).astype(np.float64)
 
 
-def train(data: frappe.Frappe, config: RankingConfig) -> dict[str, float]:
+def train(data: frappe.Frappe, configuration: Configuration, seed: int) -> dict[str, float]:
     """Trains one model, keeps the epoch that is best on ``valid``, and measures it on ``test``."""
+    config = configuration.of_seed(seed)
     tf_keras.backend.clear_session()
-    tf_keras.utils.set_random_seed(config.training.seed)
+    tf_keras.utils.set_random_seed(seed)
     model = build(data.schema, config, data.table)
     model.compile(optimizer=LazyAdam(config.training.learning_rate))
     logits, valid, labels = logits_of(model), data.batches("valid"), data.labels("valid")
     with tempfile.TemporaryDirectory() as folder:
         history = fit(
             model,
-            data.epochs(config.training.batch_size, config.training.seed),
+            data.epochs(config.training.batch_size, seed, configuration.redrawn),
             Monitor("AUC", maximise=True, measure=lambda: auc(labels, logits(valid))),
             config.training,
             folder,
@@ -119,25 +153,24 @@ def print_row(name: str, figures: dict[str, float]) -> None:
     )
 
 
-def over_seeds(name: str, data: frappe.Frappe, configs: list[RankingConfig]) -> dict[str, float]:
+def over_seeds(name: str, data: frappe.Frappe, configuration: Configuration, seeds: range) -> dict[str, float]:
     """Means over the seeds, and standard deviations beside them."""
-    figures: dict[str, list[float]] = {}
-    for config in configs:
-        measured = train(data, config)
-        print_row(f"{name}, seed {config.training.seed}", measured)
-        for metric, value in measured.items():
-            figures.setdefault(metric, []).append(value)
-    means = mean_and_sd(figures)
-    return {name: value for name, value in means.items() if name.removesuffix("_sd") in MEASURED or name in COSTS}
+    figures: dict[str, list[float]] = {metric: [] for metric in MEASURED}
+    for seed in seeds:
+        measured = train(data, configuration, seed)
+        print_row(f"{name}, seed {seed}", measured)
+        for metric in MEASURED:
+            figures[metric].append(measured[metric])
+    return mean_and_sd(figures)
 
 
-def every_interaction() -> dict[str, list[dict[str, Any]]]:
+def every_interaction() -> dict[str, Interactions]:
     """Each interaction of the library, with the same deep network where it has one, else with its defaults."""
     out = {}
     for layer in interactions.LAYERS:
         name = layer.CONFIG.model_fields["type"].default
-        deep = {"deep": NETWORK} if "deep" in layer.CONFIG.model_fields else {}
-        out[name] = [{"type": name, **deep}]
+        network = {"deep": NETWORK} if "deep" in layer.CONFIG.model_fields else {}
+        out[name] = [{"type": name, **network}]
     return out
 
 
@@ -160,25 +193,27 @@ def main() -> None:
     runtime.prepare()
     started = time.perf_counter()
     data = frappe.load(path, SMALL_ROWS if options.small else None)
-    best, crossed, training, seeds = BEST, CROSSED, {}, range(options.seeds)
-    if options.small:
-        best = crossed = [{"type": "mlp", "deep": SMALL_NETWORK}]
-        training, seeds = {"epochs": 4, "batch_size": 512}, range(1)
+    chosen, seeds = {"fixed": FIXED, "redrawn": REDRAWN, "crossed": CROSSED}, range(options.seeds)
     if options.interaction:
-        best = parts[options.interaction]
+        chosen = {"fixed": replace(FIXED, interactions=parts[options.interaction])}
+    if options.small:
+        small = {"interactions": deep(64, 64, dropout=0.0), "training": {"epochs": 4, "batch_size": 512}}
+        chosen, seeds = {name: replace(configuration, **small) for name, configuration in chosen.items()}, range(1)
     print(f"{NOTE}\n{'':24} test AUC log loss valid AUC parameters s/epoch epochs")
-    result = over_seeds("ten fields", data, [configuration(best, seed, **training) for seed in seeds])
-    with_crosses = over_seeds("with crosses", data, [configuration(crossed, seed, True, **training) for seed in seeds])
-    result |= {f"crossed_{name}": value for name, value in with_crosses.items()}
+    result = {}
+    for name, configuration in chosen.items():
+        prefix = "" if name == "redrawn" else f"{name}_"
+        figures = over_seeds(name, data, configuration, seeds)
+        result |= {f"{prefix}{metric}": value for metric, value in figures.items()}
     if options.table:
         for name, of_it in parts.items():
-            figures = train(data, configuration(of_it, 0))
+            figures = train(data, replace(FIXED, interactions=of_it), 0)
             print_row(name, figures)
             result |= {f"{name}_{metric}": round(figures[metric], 5) for metric in ("auc", "log_loss")}
     seconds = round(time.perf_counter() - started, 1)
-    if options.small and (result["auc"] < SMALL_AUC or result["crossed_auc"] < result["auc"] + SMALL_GAIN):
-        sys.exit(f"AUC {result['auc']}, with crosses {result['crossed_auc']}: not {SMALL_AUC} and {SMALL_GAIN} more")
     print(json.dumps({**result, "note": NOTE, "seeds": len(seeds), "seconds": seconds, **environment()}))
+    if options.small and (result["fixed_auc"] < SMALL_AUC or result["crossed_auc"] < result["fixed_auc"] + SMALL_GAIN):
+        sys.exit(f"fixed_auc is below {SMALL_AUC}, or crossed_auc is less than {SMALL_GAIN} above it")
 
 
 if __name__ == "__main__":

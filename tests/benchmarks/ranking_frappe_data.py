@@ -2,9 +2,10 @@
 
 import gzip
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -32,14 +33,18 @@ _EVALUATION_BATCH = 8192
 # The rows have no time, and folds of users would leave a user's own history out of every row: so folds of rows,
 # so many that a row sees almost all others, as later rows do.
 _FOLDS = 64
-CROSSES = (
-    StatisticsCross(inputs=("user", ITEM), label=LABEL, smoothing=1.0, parts=_FOLDS, by="user"),
-    StatisticsCross(inputs=(ITEM,), label=LABEL, smoothing=5.0, parts=_FOLDS, by="user"),
+_DRAWS = range(3)
+CROSSES = tuple(
+    StatisticsCross(
+        inputs=inputs, label=LABEL, smoothing=1.0 if inputs == ("user", ITEM) else 5.0, parts=_FOLDS, by="user"
+    )
+    for inputs in (("user", ITEM), (ITEM,), ("user",), (ITEM, "cost"), (ITEM, "daytime"), (ITEM, "country"))
 )
-"""What training knows of the user with the app, and of the app."""
+"""What training knows of the user with the app, of each of them, and of the app in some contexts."""
 
 Array = np.ndarray[Any, Any]
 Columns = dict[str, Array]
+Tensors = dict[str, tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -56,18 +61,43 @@ class Frappe:
     table: ItemTable
     splits: dict[str, Columns]
 
-    def epochs(self, batch_size: int, seed: int) -> tf.data.Dataset:
-        """Batches of ``train``; each pass in an order of its own, the rest that fills no batch left out."""
+    def epochs(self, batch_size: int, seed: int, redrawn: bool = False) -> tf.data.Dataset:
+        """Batches of ``train``; each pass in an order of its own, the rest that fills no batch left out.
+
+        Args:
+            batch_size: Rows of a batch.
+            seed: Of the orders and of the drawn apps.
+            redrawn: Whether each pass has new apps in the negatives, drawn from those that the user has no positive
+                row with in ``train``.
+        """
         columns = {name: tf.constant(values) for name, values in self.splits["train"].items()}
         rows = len(self.splits["train"][ITEM_ROW])
         order = tf.data.Dataset.range(rows).shuffle(rows, seed=seed, reshuffle_each_iteration=True)
-        return (
-            order.batch(batch_size, drop_remainder=True)
-            .map(lambda places: {name: tf.gather(values, places) for name, values in columns.items()})
-            .prefetch(4)
+        batches = order.batch(batch_size, drop_remainder=True).map(
+            lambda places: {name: tf.gather(values, places) for name, values in columns.items()}
         )
+        return (batches.map(self._redraw(seed)) if redrawn else batches).prefetch(4)
 
-    def batches(self, split: str) -> list[dict[str, tf.Tensor]]:
+    def _redraw(self, seed: int) -> Callable[[Tensors], Tensors]:
+        """Replaces the apps of a batch's negatives."""
+        train, apps = self.splits["train"], self.table.items
+        positive = np.zeros((self.schema.feature("user").cardinality, apps), bool)
+        rows = self.labels("train") > 0
+        positive[train["user"][rows, 0], train[ITEM_ROW][rows, 0]] = True
+        used, generator = tf.constant(positive), tf.random.Generator.from_seed(seed)
+
+        def redraw(batch: Tensors) -> Tensors:
+            users, own = batch["user"][:, 0], batch[ITEM_ROW][:, 0]
+            drawn = generator.uniform([len(_DRAWS), tf.shape(own)[0]], maxval=apps, dtype=tf.int64)
+            # A user has used few of the apps: of some draws, one is new all but surely.
+            for place in _DRAWS:
+                fits = ~tf.gather_nd(used, tf.stack([users, drawn[place]], 1))
+                own = tf.where(fits & (batch[label_key(LABEL)][:, 0] == 0.0), drawn[place], own)
+            return {**batch, ITEM_ROW: own[:, None]}
+
+        return redraw
+
+    def batches(self, split: str) -> list[Tensors]:
         """The rows of a split, in order."""
         columns = self.splits[split]
         return [
@@ -107,7 +137,7 @@ def load(path: Path, rows: int | None = None) -> Frappe:
     ids = {name: np.unique(raw["train"][:, place]) for place, name in enumerate(_COLUMNS) if name != LABEL}
     splits = {split: _columns(values, ids) for split, values in raw.items()}
     splits["train"] |= {
-        # Folds by the remainder: a run of rows would be near in the file, and so would be its fold.
+        # The fold is the remainder of the number by the number of folds.
         USER: np.random.default_rng(0).permutation(len(raw["train"]))[:, None],
         TIMESTAMP: np.zeros((len(raw["train"]), 1), np.int64),
     }
@@ -133,7 +163,7 @@ def load(path: Path, rows: int | None = None) -> Frappe:
     crosses = tuple(
         CrossOutput(
             config=cross,
-            side="both" if len(cross.inputs) > 1 else "item",
+            side=_side(cross.inputs),
             kind="dense",
             width=len(cross.statistics),
         )
@@ -144,6 +174,12 @@ def load(path: Path, rows: int | None = None) -> Frappe:
     )
     fitter = CrossFitter(schema, table.features, LABEL)
     return Frappe(fitter.extract(fitter.add(fitter.create(), splits["train"])), table, splits)
+
+
+def _side(inputs: tuple[str, ...]) -> Literal["query", "item", "both"]:
+    if ITEM not in inputs:
+        return "query"
+    return "both" if len(inputs) > 1 else "item"
 
 
 def _read(path: Path, rows: int | None) -> Array:

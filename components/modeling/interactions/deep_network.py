@@ -11,6 +11,10 @@ from pydantic import Field, PositiveInt
 from crossrec.components.features.config import Frozen
 
 
+# Keras's 0.99 leaves the statistics of some hundred steps ago where a pass has few steps; 0.9 is PyTorch's.
+NORMALISATION_MOMENTUM = 0.9
+
+
 class DeepConfig(Frozen):
     """A stack of dense layers.
 
@@ -36,7 +40,8 @@ class DeepNetwork(tf_keras.layers.Layer):
             for units in config.layers
         ]
         self._normalisations = [
-            tf_keras.layers.BatchNormalization() for _ in config.layers * config.batch_normalisation
+            tf_keras.layers.BatchNormalization(momentum=NORMALISATION_MOMENTUM)
+            for _ in config.layers * config.batch_normalisation
         ]
         self._dropout = tf_keras.layers.Dropout(config.dropout)
 

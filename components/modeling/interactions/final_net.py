@@ -13,7 +13,7 @@ import tf_keras
 from pydantic import Field, model_validator
 
 from crossrec.components.features.config import Frozen
-from crossrec.components.modeling.interactions.deep_network import DeepConfig
+from crossrec.components.modeling.interactions.deep_network import NORMALISATION_MOMENTUM, DeepConfig
 from crossrec.components.modeling.interactions.interaction import Interaction, Logits, flatten
 from crossrec.components.modeling.interactions.streams import streams_alone
 
@@ -85,7 +85,8 @@ class FactorisedBlock(tf_keras.layers.Layer):
             FactorisedLayer(units, residual, name=f"layer_{place}") for place, units in enumerate(config.layers)
         ]
         self._normalisations = [
-            tf_keras.layers.BatchNormalization() for _ in config.layers * config.batch_normalisation
+            tf_keras.layers.BatchNormalization(momentum=NORMALISATION_MOMENTUM)
+            for _ in config.layers * config.batch_normalisation
         ]
         self._dropout = tf_keras.layers.Dropout(config.dropout)
 

@@ -10,6 +10,28 @@ from crossrec.serving.contract import messages as wire
 from crossrec.serving.contract.tensors import to_array, to_tensor_proto
 
 
+def model(name, base_path, *, latest=None, all_versions=False, versions=None, labels=None, platform="tensorflow"):
+    """An entry of a model configuration."""
+    entry = wire.message_class("tensorflow.serving.ModelConfig")(
+        name=name, base_path=str(base_path), model_platform=platform, version_labels=labels or {}
+    )
+    if latest is not None:
+        entry.model_version_policy.latest.num_versions = latest
+    if all_versions:
+        entry.model_version_policy.all.SetInParent()
+    if versions is not None:
+        entry.model_version_policy.specific.versions.extend(versions)
+        entry.model_version_policy.specific.SetInParent()
+    return entry
+
+
+def model_config(*models):
+    config = wire.ModelServerConfig()
+    config.model_config_list.SetInParent()
+    config.model_config_list.config.extend(models)
+    return config
+
+
 class Caller:
     """Raw calls, as any language would make them."""
 
@@ -26,10 +48,12 @@ class Caller:
         )
         return stub(request, timeout=30)
 
-    def predict(self, inputs, signature="", version=None, **fields):
+    def predict(self, inputs, signature="", version=None, label=None, **fields):
         request = wire.PredictRequest(**fields)
         request.model_spec.name = self.model
         request.model_spec.signature_name = signature
+        if label is not None:
+            request.model_spec.version_label = label
         if version is not None:
             request.model_spec.version.value = version
         for name, value in inputs.items():
@@ -53,6 +77,23 @@ class Caller:
         request.model_spec.version.value = version
         response = self.call(wire.GET_MODEL_STATUS_METHOD, request, wire.GetModelStatusResponse)
         return response.model_version_status[0]
+
+    def reload(self, *models, timeout=30):
+        """Ask for a configuration of models, see `model`."""
+        request = wire.ReloadConfigRequest()
+        request.config.CopyFrom(model_config(*models))
+        stub = self.channel.unary_unary(
+            wire.RELOAD_CONFIG_METHOD,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=wire.ReloadConfigResponse.FromString,
+        )
+        return stub(request, timeout=timeout)
+
+    def of(self, model):
+        """The same server, asked for another model."""
+        other = Caller.__new__(Caller)
+        other.target, other.model, other.channel = self.target, model, self.channel
+        return other
 
     def wait_for(self, states, seconds=20):
         until(lambda: self.statuses() == states, seconds, lambda: f"{self.statuses()} is not {states}")

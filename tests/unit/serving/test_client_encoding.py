@@ -18,6 +18,7 @@ INPUTS = {
     "recent_items": ("string", (None, 3)),
     "prices": ("float32", (None, None)),
     "hours": ("int32", (None, 2)),
+    "taste": ("float32", (None, 2)),
     "exclude_items": ("string", (None, None)),
 }
 SIGNATURE = SignatureSpec({name: InputSpec(name, *spec) for name, spec in INPUTS.items()}, {})
@@ -129,3 +130,12 @@ def test_a_request_that_is_no_mapping_is_refused():
 def test_an_input_beyond_the_contract_is_refused(dtype, shape):
     with pytest.raises(ContractError, match="not of the contract"):
         encode({}, signature=SignatureSpec({"x": InputSpec("x", dtype, shape)}, {}))
+
+
+def test_a_vector_is_whole_or_missing():
+    taste = encode({"taste": [1.5, -2.0]}, {"taste": np.array([3.0, 4.0])}, {"taste": []}, {})["taste"]
+    np.testing.assert_array_equal(taste, np.array([[1.5, -2], [3, 4], [math.nan] * 2, [math.nan] * 2], np.float32))
+    for vector in ([1.0], [1.0, 2.0, 3.0]):
+        with pytest.raises(RequestError, match=f"has {len(vector)} values, the model takes 2") as caught:
+            encode({"taste": vector})
+        assert "taste" in str(caught.value) and "Pass as many" in str(caught.value)

@@ -2,14 +2,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from crossrec.components.cross_selector.data import Task
+from crossrec.components.cross_selector.fields import Field
+from crossrec.components.cross_selector.score import Model, log_loss, sigmoid
 from crossrec.components.cross_selector.significance import (
     Gain,
     clustered,
+    combined,
     discoveries,
     least_score,
     normal_score,
     student_quantile,
 )
+from tests.unit.components.cross_selector.simulated import table
 
 
 def test_clustered_error_by_hand():
@@ -38,6 +43,38 @@ def test_intervals_cover_the_truth_about_as_often_as_said_though_rows_of_a_user_
     assert covered[0.8] / 600 == pytest.approx(0.8, abs=0.05)
 
 
+def test_intervals_of_a_cross_cover_its_gain_in_the_population_of_users():
+    rng = np.random.default_rng(2)
+    users, effects = 4_000, table(6, 5, 6)
+    user = np.repeat(np.arange(users), rng.geometric(0.06, users))
+    a, b = rng.integers(0, 5, users)[user], rng.integers(0, 6, len(user))
+    # Users have a level of their own, and a taste that the cross knows only in part.
+    taste = rng.normal(scale=0.5, size=(users, 6))
+    logits = -1 + 0.6 * effects[a, b] + taste[user, b] + rng.normal(scale=0.7, size=users)[user]
+    labels = (rng.random(len(user)) < sigmoid(logits)).astype(float)
+    early = user < 400
+    model = Model(
+        Task("clicked", {"a": a[early], "b": b[early]}, labels[early], user[early], (0, 0, 0)), int(early.sum()), 5
+    )
+    cross = Field(("a", "b"), (5, 6))
+    model.add(cross)
+    model.sweep()
+    base = np.full(
+        len(user), model.logits[0] - model.fields["a x b"].table[cross.ids({"a": a, "b": b}, slice(0, 1))[0]]
+    )
+    after = base + model.fields["a x b"].table[a * 6 + b]
+    gains = np.bincount(user, log_loss(labels, base) - log_loss(labels, after))
+    sizes = np.bincount(user)
+    truth = gains[400:].sum() / sizes[400:].sum()
+    assert truth > 0.005
+    covered = 0
+    for _ in range(400):
+        some = rng.choice(np.arange(400, users), 120, replace=False)
+        low, high = clustered(gains[some], sizes[some], int(sizes[some].sum())).interval(0.9)
+        covered += low <= truth <= high
+    assert covered / 400 == pytest.approx(0.9, abs=0.045)
+
+
 @pytest.mark.parametrize("freedom", [4, 10, 40, 5_000])
 def test_student_by_its_normal_score(freedom):
     for t in (-3.0, 0.5, 2.5, 5.0):
@@ -56,6 +93,19 @@ def test_discoveries_by_hand():
     assert discoveries([0.5, 0.02, 0.001, 0.036], 0.05) == [False, True, True, True]
     assert discoveries([0.02, 0.9], 0.03) == [False, False]
     assert discoveries([], 0.05) == []
+
+
+def test_two_gains_together_are_surer_than_either():
+    one, other = Gain(2.0, 1.0, 10**6), Gain(3.0, 1.0, 10**6)
+    assert combined(one, other) == pytest.approx(stats.norm.sf(5 / np.sqrt(2)), rel=1e-3)
+    assert combined(one, Gain(0.0, 1.0, 10**6)) > one.p_value
+
+
+def test_the_best_of_many_are_discoveries_only_by_the_standard_of_all():
+    # 0.0004 <= 0.05 * 1 / 100, 0.0009 <= 0.05 * 2 / 100; among two both would pass with far more.
+    assert discoveries([0.0004, 0.0009], 0.05, 100) == [True, True]
+    assert discoveries([0.0004, 0.002], 0.05, 100) == [True, False]
+    assert discoveries([0.0004, 0.002], 0.05) == [True, True]
 
 
 def test_false_discoveries_stay_below_their_rate():

@@ -111,6 +111,36 @@ def test_lists(column, separator, expected):
     assert casts.to_lists(column, separator).to_pylist() == expected
 
 
+@pytest.mark.parametrize(
+    ("column", "separator", "expected"),
+    [
+        (pa.array(["1 2.5", "", None, "3 nan"]), " ", [[1.0, 2.5], None, None, [3.0, None]]),
+        (pa.array([[1, 2], [], None, [3]]), None, [[1.0, 2.0], None, None, [3.0]]),
+        (pa.array([[1.5, float("nan")], [None, 2.0]]), None, [[1.5, None], [None, 2.0]]),
+        (pa.array([[1, 2], None, [3, 4]], pa.list_(pa.float32(), 2)), None, [[1.0, 2.0], None, [3.0, 4.0]]),
+        (pa.array([[1, 2], None, [3, 4]], pa.list_(pa.float32(), 2)).slice(1), None, [None, [3.0, 4.0]]),
+        (pa.array([[1], [2, 3]], pa.large_list(pa.float64())).slice(1), None, [[2.0, 3.0]]),
+        (pa.nulls(2), None, [None, None]),
+    ],
+)
+def test_vectors(column, separator, expected):
+    assert casts.to_vectors(column, separator).to_pylist() == expected
+
+
+@pytest.mark.parametrize(
+    ("column", "separator", "row", "expected"),
+    [
+        (pa.array([None, "1 2"]), None, 1, "no separator"),
+        (pa.array(["1 2", "", "3 x"]), " ", 2, "a number"),
+        (pa.array([["1"], [], ["2", "y"]]), None, 2, "a number"),
+    ],
+)
+def test_what_is_no_vector_is_refused(column, separator, row, expected):
+    with pytest.raises(casts.CastError, match=expected) as caught:
+        casts.to_vectors(column, separator)
+    assert caught.value.row == row
+
+
 @pytest.mark.parametrize("row", [0, 1, 7, 98, 99])
 def test_the_first_bad_value_is_named(row):
     texts = ["1.5"] * 100

@@ -4,7 +4,7 @@ import math
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from crossrec.components.features.config import Feature, FeaturesConfig, raw_columns
+from crossrec.components.features.config import Feature, FeaturesConfig, raw_columns, raw_widths
 from crossrec.components.features.crosses import HashedCross
 from crossrec.components.features.schema import FeatureSchema, add_crosses, build_schema
 
@@ -68,6 +68,15 @@ def test_a_configuration_survives_json_infinite_bounds_included():
         tags={"type": "categorical", "multi_valued": True},
     )
     assert FeaturesConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_vectors_of_one_column_have_one_dimension():
+    picture = {"type": "vector", "column": "v", "dimension": 8}
+    config = features(picture=picture, again=picture, other={**picture, "column": "w", "dimension": 2})
+    assert raw_columns(config, "item")["v"] == "floats"
+    assert raw_widths(config, "item") == {"v": 8, "w": 2} and raw_widths(config, "query") == {}
+    with pytest.raises(ValidationError, match="reads column 'v' as 4 numbers, another feature as 8"):
+        features(picture=picture, again={**picture, "dimension": 4})
 
 
 @pytest.mark.parametrize(("tokens", "ngrams", "width"), [(4, 1, 4), (4, 2, 7), (4, 3, 9), (1, 3, 1), (2, 3, 3)])

@@ -125,16 +125,27 @@ def test_multi_valued_ids_are_cut_and_padded():
         ("float", [1.5, math.nan, math.inf, -math.inf, 0.0], [[1.5], [], [], [], [0.0]]),
         ("int", [5, 0, -3], [[5], [], [-3]]),
         ("strings", [[b"a", b"", b"b"], [b"", b"", b""], [b"", b"c", b""]], [[b"a", b"b"], [], [b"c"]]),
+        ("floats", [[1.5, 0.0], [math.nan, math.nan], [2.0, math.nan], [math.inf, 1.0]], [[1.5, 0.0], [], [], []]),
     ],
 )
 def test_missing_values_of_a_request_are_absent_and_the_others_stand_in_front(kind, values, rows):
-    dtype = {"float": tf.float32, "int": tf.int64}.get(kind, tf.string)
+    dtype = {"float": tf.float32, "floats": tf.float32, "int": tf.int64}.get(kind, tf.string)
     sparse = dense_to_sparse(tf.constant(values, dtype), kind)
     assert tf.RaggedTensor.from_sparse(sparse).to_list() == rows
     assert sparse.dense_shape[0] == len(values)
 
 
-@pytest.mark.parametrize(("kind", "shape"), [("string", [0]), ("float", [0]), ("strings", [0, 3]), ("strings", [4, 0])])
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [("string", [0]), ("float", [0]), ("strings", [0, 3]), ("strings", [4, 0]), ("floats", [0, 3]), ("floats", [4, 0])],
+)
 def test_empty_requests_are_empty(kind, shape):
-    sparse = dense_to_sparse(tf.zeros(shape, tf.float32 if kind == "float" else tf.string), kind)
+    sparse = dense_to_sparse(tf.zeros(shape, tf.float32 if kind.startswith("float") else tf.string), kind)
     assert sparse.dense_shape[0] == shape[0] and len(sparse.values) == 0
+
+
+def test_a_vector_stands_as_it_is_and_is_zeros_where_it_is_missing():
+    body = {"taste": {"type": "vector", "column": "v", "dimension": 3}}
+    found = transform(body, [{"v": [1.0, -2.5, 0.0]}, {"v": []}, {"v": [4.0, 5.0, 6.0]}])["taste"]
+    assert found.dtype == np.float32
+    assert found.tolist() == [[1.0, -2.5, 0.0], [0.0, 0.0, 0.0], [4.0, 5.0, 6.0]]

@@ -108,6 +108,9 @@ MISTAKES = [
         "crosses.explicit.0.name: 'device_x_price_band'",
         ["its own name"],
     ),
+    ("crosses.explicit.0.type", "hash", "crosses.explicit.0: type 'hash' is unknown", ["'hashed'", "vocabulary, "]),
+    ("crosses.explicit.0.pairs", "some", "crosses.explicit.0.pairs: 'some'", ["'all' or 'any'"]),
+    ("crosses.explicit.0.granularities", [4], "crosses.explicit.0.granularities: [4]", ["Leave it out"]),
     ("crosses.explicit.0.buckets", 1, "crosses.explicit.0.buckets: 1", ["greater than or equal to 2"]),
     ("crosses.explicit.0.input", ["device"], "crosses.explicit.0.input", ["Did you mean 'inputs'?"]),
     # retrieval

@@ -157,7 +157,7 @@ def test_remote_and_recursive_roots_are_refused(bundle):
 
 def test_a_file_in_the_way_is_named(bundle, root):
     root.write_text("not a directory")
-    with pytest.raises(ReleaseError, match=r"serving_root.*(Not a directory|File exists).*publish again"):
+    with pytest.raises(ReleaseError, match=r"serving_root.*(Not a directory|File exists).*try again"):
         publish(bundle, root, "shop")
 
 
