@@ -57,6 +57,7 @@ class BeamScreen:
                 | "Score" >> beam.ParDo(_Score(self.sample, f"{directory}/given.npz", self.min_count, every))
                 | "Write" >> beam.io.WriteToText(f"{directory}/worth", file_name_suffix=".jsonl")
             )
+        _read_given.cache_clear()
         scored: dict[int, Worth] = {}
         for path in fileio.glob(f"{directory}/worth*.jsonl"):
             with fileio.open(path, "r") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 
@@ -53,37 +54,39 @@ def pair_matrix(report: SelectionReport) -> tuple[list[str], Array]:
     return names, matrix
 
 
-def _bars(axes: object, report: SelectionReport) -> None:
+def _bars(axes: Any, report: SelectionReport) -> None:
     bars = [*report.crosses, *report.refused]
     colours = [_EXPLICIT if one.explicit else _AUTO for one in report.crosses] + [_REFUSED] * len(report.refused)
     means = np.array([1e3 * one.gain.mean for one in bars])
     spread = np.array([[1e3 * (one.gain.mean - one.gain.low), 1e3 * (one.gain.high - one.gain.mean)] for one in bars])
     places = np.arange(len(bars))
-    axes.barh(places, means, color=colours, xerr=spread.T if len(bars) else None, capsize=3)  # type: ignore[attr-defined]
+    axes.barh(places, means, color=colours)
+    if bars:
+        axes.errorbar(means, places, xerr=spread.T, fmt="none", ecolor="black", capsize=3)
     labels = [one.name.replace("_x_", " × ") for one in bars]
-    axes.set_yticks(places, labels)  # type: ignore[attr-defined]
-    axes.invert_yaxis()  # type: ignore[attr-defined]
-    axes.axvline(0.0, color="black", linewidth=0.8)  # type: ignore[attr-defined]
-    axes.set_xlabel("gain over the crosses above, millinats a row (95 % interval)")  # type: ignore[attr-defined]
-    axes.set_title("Gain by cross" if bars else "No cross gains enough")  # type: ignore[attr-defined]
+    axes.set_yticks(places, labels)
+    axes.invert_yaxis()
+    axes.axvline(0.0, color="black", linewidth=0.8)
+    axes.set_xlabel("gain over the crosses above, millinats a row (95 % interval)")
+    axes.set_title("Gain by cross" if bars else "No cross gains enough")
 
 
-def _heat_map(axes: object, report: SelectionReport, names: list[str], matrix: Array, figure: object) -> None:
-    axes.set_title("Pairs, each alone over main effects")  # type: ignore[attr-defined]
+def _heat_map(axes: Any, report: SelectionReport, names: list[str], matrix: Array, figure: Any) -> None:
+    axes.set_title("Pairs, each alone over main effects")
     if not names:
-        axes.set_axis_off()  # type: ignore[attr-defined]
+        axes.set_axis_off()
         return
     # Gains differ by orders of magnitude; a root keeps the small ones visible.
     shown = np.sqrt(np.maximum(matrix, 0.0))
-    image = axes.imshow(shown, cmap="viridis")  # type: ignore[attr-defined]
-    axes.set_xticks(np.arange(len(names)), names, rotation=90)  # type: ignore[attr-defined]
-    axes.set_yticks(np.arange(len(names)), names)  # type: ignore[attr-defined]
+    image = axes.imshow(shown, cmap="viridis")
+    axes.set_xticks(np.arange(len(names)), names, rotation=90)
+    axes.set_yticks(np.arange(len(names)), names)
     place = {name: number for number, name in enumerate(names)}
     for one in report.crosses:
         if len(one.inputs) == 2 and all(name in place for name in one.inputs):
             a, b = (place[name] for name in one.inputs)
-            axes.plot([a, b], [b, a], "s", markersize=11, markerfacecolor="none", color="white")  # type: ignore[attr-defined]
-    bar = figure.colorbar(image, ax=axes, shrink=0.8)  # type: ignore[attr-defined]
+            axes.plot([a, b], [b, a], "s", markersize=11, markerfacecolor="none", color="white")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8)
     ticks = np.linspace(0.0, float(np.nanmax(shown)) if np.isfinite(shown).any() else 1.0, 5)
     bar.set_ticks(ticks, labels=[f"{tick * tick:.2g}" for tick in ticks])
     bar.set_label("millinats a row")

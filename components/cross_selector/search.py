@@ -143,30 +143,36 @@ class Search:
         """Chooses among the scored crosses until none gains enough."""
         left = dict(scored)
         fresh: set[Names] = set()
-        while left:
+        failed: set[Names] = set()
+        while len(failed) < len(left):
             if len(self.found.chosen) >= self._auto.max_crosses:
                 self.found.stopped = f"max_crosses: {self._auto.max_crosses} are chosen"
                 return
             if self._late():
                 return
-            best = sorted(left, key=lambda one: self._rank(left[one]), reverse=True)[:_AGAIN]
-            again = [one for one in best if one not in fresh]
-            if not fresh.issuperset(best[:1]):
-                users = users_in_selection(self._sample, 1)
-                given = self._given()
-                for one in again:
-                    left[one] = worth(self._candidates.field(one), given, users, self._auto.min_count)
-                    fresh.add(one)
+            open_ones = (one for one in left if one not in failed)
+            best = sorted(open_ones, key=lambda one: self._rank(left[one]), reverse=True)[:_AGAIN]
+            if best[0] not in fresh:
+                users, given = users_in_selection(self._sample, 1), self._given()
+                for one in best:
+                    if one not in fresh:
+                        left[one] = worth(self._candidates.field(one), given, users, self._auto.min_count)
+                        fresh.add(one)
                 continue
-            first = best[0]
-            if left[first].gain.mean < self._auto.min_gain:
+            if left[best[0]].gain.mean < self._auto.min_gain:
                 return
-            if not self._good(left[first]):
-                del left[first]
+            if not self._any_version_is_good(best[0], {one: left[one] for one in fresh}):
+                failed.add(best[0])
                 continue
-            self._take(first, left[first])
-            fresh = set()
+            self._take(best[0], left[best[0]])
+            # What was uncertain before may be clear beside the cross just taken.
+            fresh, failed = set(), set()
             left = {one: value for one, value in left.items() if not self._is_taken(one)}
+
+    def _any_version_is_good(self, names: Names, scored: Mapping[Names, Worth]) -> bool:
+        """Whether a cross, or the same one with other versions of its features, gains surely enough."""
+        family = self._candidates.family(names)
+        return any(self._good(value) for one, value in scored.items() if self._candidates.family(one) == family)
 
     def _take(self, names: Names, value: Worth) -> None:
         new = self._candidates.field(names)

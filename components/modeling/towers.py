@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from crossrec.components.features.config import Frozen
 from crossrec.components.features.schema import FeatureSchema
-from crossrec.components.modeling.crosses import Crosses, row_of
+from crossrec.components.modeling.crosses import Crosses
 from crossrec.components.modeling.fields import Fields
 from crossrec.components.modeling.inputs import Tensors
 
@@ -67,9 +67,18 @@ class Tower(tf_keras.Model):
         self._dropout = tf_keras.layers.Dropout(sizes.dropout if config.dropout is None else config.dropout)
         self._output = tf_keras.layers.Dense(sizes.output, dtype="float32") if config.output == "dense" else None
 
-    def call(self, features: Tensors, training: bool | None = None) -> tf.Tensor:
-        """Maps ``{name: [B, width]}`` to float32 ``[B, dimension]``."""
-        inputs = self._crosses(features, row=row_of(features, bool(training)))
+    def call(self, features: Tensors, training: bool | None = None, row: Tensors | None = None) -> tf.Tensor:
+        """Maps features to embeddings.
+
+        Args:
+            features: ``{name: [B, width]}``.
+            training: Whether numbers are dropped.
+            row: See Crosses.
+
+        Returns:
+            float32 ``[B, dimension]``.
+        """
+        inputs = self._crosses(features, row=row)
         fields, _ = self._fields(inputs, self._names)
         if self._pooling == "root":
             fields *= self._roots(inputs, fields)

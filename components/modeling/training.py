@@ -126,7 +126,7 @@ class EpochEnd(tf_keras.callbacks.Callback):
         self._epoch, self._step = epoch, int(self.model.optimizer.iterations.numpy())
         self._rate = self._full_rate * share_of_epoch(self._config.schedule, self._losses(), self._config.epochs)
         self.model.optimizer.learning_rate.assign(self._rate)
-        self._of_steps: list[Any] = []
+        self._steps, self._total = 0, tf.constant(0.0, tf.float64)
         self._started = time.monotonic()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -140,7 +140,8 @@ class EpochEnd(tf_keras.callbacks.Callback):
         """Notes the loss and takes the weights into their averages."""
         del batch
         self._step += 1
-        self._of_steps.append(logs["loss"])
+        self._steps += 1
+        self._total += tf.cast(logs["loss"], tf.float64)
         if self._averages is not None:
             self._averages.update(self._epoch, self._step)
 
@@ -151,7 +152,7 @@ class EpochEnd(tf_keras.callbacks.Callback):
             FloatingPointError: The loss is no longer a number.
         """
         del logs
-        loss = float(np.mean([float(loss) for loss in self._of_steps])) if self._of_steps else float("nan")
+        loss = float(self._total) / self._steps if self._steps else float("nan")
         with self._averages.in_place() if self._averages is not None else nullcontext():
             value = self._monitor.measure()
             if not np.isfinite(loss) or not np.isfinite(value):

@@ -67,7 +67,7 @@ class RetrievalModel(TrainableModel):
 
         Where popularity has its part in the scores, D is one more than ``dimension``, and the last number is 1.
         """
-        out = self.query_tower(self._known(features, training), training=training)
+        out = self.query_tower(self._known(features), training=training, row=row_of(features, training))
         return out if self.popularity is None else tf.pad(out, [[0, 0], [0, 1]], constant_values=1.0)
 
     def embed_items(self, rows: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -80,9 +80,9 @@ class RetrievalModel(TrainableModel):
         popularity = self._loss_config.temperature * tf.gather(self.popularity.now(), known)
         return tf.concat([out, popularity[:, None]], 1)
 
-    def _known(self, features: Tensors, training: bool) -> dict[str, tf.Tensor]:
-        """The query tower's features, and in training what says which rows each may know of."""
-        return {**{name: features[name] for name in self._query_features}, **(row_of(features, training) or {})}
+    def _known(self, features: Tensors) -> dict[str, tf.Tensor]:
+        """The features of the query tower."""
+        return {name: features[name] for name in self._query_features}
 
     def compute_loss(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
         """Mean cross-entropy of each positive among the items of the batch or of the catalogue.
@@ -93,7 +93,7 @@ class RetrievalModel(TrainableModel):
             training: Whether dropout applies.
         """
         targets = inputs[TARGETS] if TARGETS in inputs else inputs[ITEM_ROW]
-        queries = self.query_tower(self._known(inputs, training), training=training)
+        queries = self.query_tower(self._known(inputs), training=training, row=row_of(inputs, training))
         moments = inputs[TIMESTAMP][:, 0] if self.popularity is not None else None
         if self._loss_config.negatives == "catalogue":
             items = self.candidate_tower(self._items(tf.range(self.items)), training=training)

@@ -96,12 +96,13 @@ class TrainedTowers:
 def request_ndcg(model: RetrievalModel, requests: Requests, config: RequestsConfig, k: int = NDCG_AT) -> float:
     """Mean NDCG of the ``k`` nearest items of the catalogue over requests, whose items are what is relevant."""
     catalogue = tf.constant(model.embed_catalogue()[:-1])
+    k = min(k, model.items)
 
     def nearest(features: inputs.Tensors) -> tf.Tensor:
         scores = tf.matmul(model.embed_queries(features), catalogue, transpose_b=True)
         if config.new_items_only:
             scores = without(scores, features[config.history])
-        return tf.math.top_k(scores, min(k, catalogue.shape[0])).indices
+        return tf.math.top_k(scores, k).indices
 
     step = tf.function(nearest, autograph=False, reduce_retracing=True)
     found = [

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import crossrec
-from crossrec.pipeline.cli import demo, query, run, serve, simulate
+from crossrec.pipeline.cli import demo, query, release, run, serve, simulate
 from crossrec.pipeline.cli.extras import missing_extra
 
 _DESCRIPTION = """\
@@ -18,14 +18,15 @@ From nothing to recommendations, step by step:
   crossrec run marketplace --data data    run the whole pipeline; publish a model below ./crossrec-run
   crossrec serve                          serve what was published (leave it running)
   crossrec query --query 'red shoes'      ask it, in another terminal
+  crossrec release --help                 canary, promote, roll back what is served
 or all of it at once:
   crossrec demo
 """
 
 _EPILOG = """\
-`crossrec COMMAND --help` tells more about a command. query needs the light core
-only, and so does serve where TensorFlow Serving is installed; simulate, run,
-demo and the local server need pip install 'crossrec[pipeline]', in Python 3.10.
+`crossrec COMMAND --help` tells more about a command. query and release need the
+light core only, and so does serve where TensorFlow Serving is installed; simulate,
+run, demo and the local server need pip install 'crossrec[pipeline]', in Python 3.10.
 Exit codes: 0 well, 1 failed, 2 wrong usage or input, 3 nothing published, since
 the model was not good enough.
 """
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"crossrec {crossrec.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for module in (simulate, run, serve, query, demo):
+    for module in (simulate, run, serve, release, query, demo):
         module.add_parser(commands)
     options = parser.parse_args(arguments)
     missing = missing_extra(options.command)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,14 @@ def add_parser(subparsers: Any) -> None:
         default="auto",
         help="which server to use (default: the first of binary, docker, local that this machine has)",
     )
+    parser.add_argument(
+        "--server-flag",
+        action="append",
+        default=[],
+        metavar="FLAG",
+        help="a flag handed to the server as it is, such as --server-flag=--enable_batching; may be repeated. All "
+        "three servers take TensorFlow Serving's names; Docker sees no files of this machine but the model's",
+    )
     parser.set_defaults(run=run)
 
 
@@ -85,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
         base_path = find_model(args.root, args.model, args.model_base_path)
         name = args.model or base_path.name
         plan = _plan(args.server, base_path, name, args.port)
+        plan.command.extend(_checked_flags(args.server_flag))
     except ValueError as error:
         print(f"crossrec serve: {error}", file=sys.stderr)
         return 2
@@ -125,6 +134,27 @@ def find_model(root: Path, model: str | None, base_path: Path | None) -> Path:
         names = ", ".join(child.name for child in models)
         raise ValueError(f"--root {root}: {serving} holds several models: {names}. Choose one with --model")
     return models[0].absolute()
+
+
+def _checked_flags(flags: Sequence[str]) -> Sequence[str]:
+    owned = {
+        "--port": "--port",
+        "--model_name": "--model",
+        "--model_base_path": "--model-base-path",
+        "--model_config_file": "--model-base-path",
+    }
+    for flag in flags:
+        name = flag.partition("=")[0]
+        if not name.startswith("--"):
+            raise ValueError(f"--server-flag {flag}: is no flag. Write it as --server-flag=--name=value")
+        if name in owned:
+            raise ValueError(f"--server-flag {flag}: this command sets it itself. Use {owned[name]}")
+        if name == "--ssl_config_file":
+            raise ValueError(
+                f"--server-flag {flag}: this command asks the server without TLS whether it is ready. Start a "
+                "server with TLS by itself: python -m crossrec.serving.local_server, or tensorflow_model_server"
+            )
+    return flags
 
 
 def _require_versions(path: Path, what: str) -> Path:

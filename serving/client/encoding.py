@@ -1,7 +1,9 @@
-"""From requests to the tensors of a signature: check, fill what is missing, pad lists."""
+"""From requests to the tensors of a signature: check, fill what is missing, pad lists, write the wire bytes."""
 
 import math
+import struct
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Callable, Union
 
 import numpy as np
@@ -9,10 +11,22 @@ import numpy as np
 from crossrec.serving.client.errors import ContractError, RequestError
 from crossrec.serving.client.schema import InputSpec, SignatureSpec
 from crossrec.serving.client.types import Request
+from crossrec.serving.client.wire import StringField, delimited, varint
 from crossrec.serving.contract import names
-from crossrec.serving.contract.tensors import string_tensor, to_tensor_proto
 
 RequestLike = Union[Request, Mapping[str, Any]]
+
+# Field numbers of TensorFlow's protocol; a test compares them with the descriptors.
+_INPUTS = 2  # PredictRequest
+_KEY, _VALUE = 1, 2  # map entry
+_SHAPE, _CONTENT = 2, 4  # TensorProto
+_DIM = 2  # TensorShapeProto
+_STRING_VALUES = StringField(8)
+_DTYPE_NUMBERS = {"string": 7, "float32": 1, "float64": 2, "int32": 3, "int64": 9}
+_FORMATS = {"string": "", "float32": "f", "float64": "d", "int32": "i", "int64": "q"}  # of struct
+_MAX_CACHED = 32
+_MAX_INTEGER = {"int32": 2**31 - 1, "int64": 2**63 - 1}
+_MAX_REAL = {name: float(np.finfo(name).max) for name in ("float32", "float64")}
 
 
 def as_inputs(request: RequestLike) -> Mapping[str, Any]:
@@ -41,72 +55,126 @@ def as_inputs(request: RequestLike) -> Mapping[str, Any]:
     raise RequestError("request", request, f"is {type(request).__name__}", "Pass a Request or a mapping of features")
 
 
-def encode_inputs(requests: Sequence[RequestLike], signature: SignatureSpec, target: Any) -> None:
-    """Write a batch of requests into a message.
+class SignatureEncoder:
+    """Writes batches for one signature; what does not change between them is written once.
 
     Args:
-        requests: The batch, of at least one request.
         signature: Inputs that the model takes; every one is sent.
-        target: The ``inputs`` map of a PredictRequest.
 
     Raises:
-        RequestError: An unknown feature, or a value that does not fit its input.
         ContractError: The model has an input that the contract does not know how to fill.
     """
-    rows = [as_inputs(request) for request in requests]
-    for row in rows:
-        for name in row:
-            if name not in signature.inputs:
-                raise RequestError(
-                    str(name),
-                    row[name],
-                    "is no input of the model",
-                    f"Known inputs: {', '.join(signature.inputs)}",
-                )
-    for name, spec in signature.inputs.items():
-        target[name].CopyFrom(_encode_input(spec, [row.get(name) for row in rows]))
+
+    def __init__(self, signature: SignatureSpec) -> None:
+        self._names = signature.inputs.keys()
+        self._inputs = [(name, _InputEncoder(spec)) for name, spec in signature.inputs.items()]
+
+    def encode(self, rows: Sequence[Mapping[str, Any]]) -> bytes:
+        """Write a batch.
+
+        Args:
+            rows: Value by input name of each request, see `as_inputs`; at least one.
+
+        Returns:
+            The field ``inputs`` of a PredictRequest.
+
+        Raises:
+            RequestError: An unknown feature, or a value that does not fit its input.
+        """
+        for row in rows:
+            if not row.keys() <= self._names:
+                unknown = next(name for name in row if name not in self._names)
+                known = f"Known inputs: {', '.join(self._names)}"
+                raise RequestError(str(unknown), row[unknown], "is no input of the model", known)
+        if len(rows) == 1:
+            get = rows[0].get
+            return b"".join([encoder.encode([get(name)]) for name, encoder in self._inputs])
+        return b"".join([encoder.encode([row.get(name) for row in rows]) for name, encoder in self._inputs])
 
 
-def _encode_input(spec: InputSpec, values: list[Any]) -> Any:
-    if spec.dtype not in names.MISSING or spec.shape is None or len(spec.shape) not in (1, 2):
-        raise ContractError(
-            f"input {spec} is not of the contract",
-            "Export the model with inputs of shape [B] or [B, K] and dtype " + ", ".join(names.MISSING),
-        )
-    missing, convert = names.MISSING[spec.dtype], _CONVERTERS[spec.dtype]
-    shape: tuple[int, ...]
-    if spec.multi_valued:
-        lists = [_list(spec, value, convert) for value in values]
-        width = max(map(len, lists)) if spec.width is None else spec.width
+class _InputEncoder:
+    def __init__(self, spec: InputSpec) -> None:
+        if spec.dtype not in names.MISSING or spec.shape is None or len(spec.shape) not in (1, 2):
+            raise ContractError(
+                f"input {spec} is not of the contract",
+                "Export the model with inputs of shape [B] or [B, K] and dtype " + ", ".join(names.MISSING),
+            )
+        self._spec = spec
+        self._width = spec.width
+        self._multi_valued = spec.multi_valued
+        self._missing = names.MISSING[spec.dtype]
+        self._convert = _CONVERTERS[spec.dtype]
+        self._format = _FORMATS[spec.dtype]
+        self._key = delimited(_KEY, spec.name.encode("utf-8"))
+        self._type = b"\x08" + varint(_DTYPE_NUMBERS[spec.dtype])
+        self._absent: dict[int, bytes] = {}
+
+    def encode(self, values: list[Any]) -> bytes:
+        """Write the map entry of one input; `values` holds one value per request."""
+        for value in values:
+            if value is not None:
+                return self._encode(values)
+        known = self._absent.get(len(values))
+        if known is None:
+            known = self._encode(values)
+            if len(self._absent) < _MAX_CACHED:
+                self._absent[len(values)] = known
+        return known
+
+    def _encode(self, values: list[Any]) -> bytes:
+        if not self._multi_valued:
+            return self._entry(_dims(len(values)), self._content([values], values))
+        lists = [_list(self._spec, value) for value in values]
+        width = max(map(len, lists)) if self._width is None else self._width
         for value, row in zip(values, lists):
-            # A list of ids may be shorter than what the model takes; of a vector nothing may be missing.
-            vector = spec.width is not None and spec.dtype.startswith("float")
-            if len(row) > width or (vector and 0 < len(row) < width):
-                raise RequestError(spec.name, value, f"has {len(row)} values, the model takes {width}", "Pass as many")
-        flat = [cell for row in lists for cell in row + [missing] * (width - len(row))]
-        shape = (len(values), width)
-    else:
-        flat = [missing if value is None else convert(spec, value, value) for value in values]
-        shape = (len(values),)
-    if spec.dtype == "string":
-        return string_tensor(flat, shape)
-    return to_tensor_proto(np.array(flat, dtype=spec.dtype).reshape(shape), spec.name)
+            if len(row) > width:
+                problem = f"has {len(row)} values, the model takes {width}"
+                raise RequestError(self._spec.name, value, problem, "Shorten it")
+        padded = [row if len(row) == width else [*row, *[None] * (width - len(row))] for row in lists]
+        return self._entry(_dims(len(values), width), self._content(padded, values))
+
+    def _content(self, rows: Sequence[Sequence[Any]], values: list[Any]) -> bytes:
+        if self._format:
+            numbers = self._converted(rows, values)
+            return delimited(_CONTENT, struct.pack(f"<{len(numbers)}{self._format}", *numbers))
+        flat = rows[0] if len(rows) == 1 else [cell for row in rows for cell in row]
+        written = _STRING_VALUES.texts(flat)
+        return _STRING_VALUES.any(self._converted(rows, values)) if written is None else written
+
+    def _converted(self, rows: Sequence[Sequence[Any]], values: list[Any]) -> list[Any]:
+        spec, missing, convert = self._spec, self._missing, self._convert
+        wholes = values if self._multi_valued else [None]
+        return [
+            missing if cell is None else convert(spec, cell, whole if self._multi_valued else cell)
+            for row, whole in zip(rows, wholes)
+            for cell in row
+        ]
+
+    def _entry(self, dims: bytes, content: bytes) -> bytes:
+        tensor = self._type + delimited(_SHAPE, dims) + content
+        return delimited(_INPUTS, self._key + delimited(_VALUE, tensor))
+
+
+@lru_cache(maxsize=1024)
+def _dims(*sizes: int) -> bytes:
+    return b"".join([delimited(_DIM, b"\x08" + varint(size)) for size in sizes])
 
 
 _Convert = Callable[[InputSpec, Any, Any], Any]
 
 
-def _list(spec: InputSpec, value: Any, convert: _Convert) -> list[Any]:
+def _list(spec: InputSpec, value: Any) -> Sequence[Any]:
     if value is None:
-        return []
+        return ()
+    if type(value) in (list, tuple):
+        return value  # type: ignore[no-any-return]
     if isinstance(value, np.ndarray) and value.ndim == 1:
-        value = value.tolist()
+        return value.tolist()  # type: ignore[no-any-return]
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
         raise RequestError(
             spec.name, value, f"is {type(value).__name__}, the input takes several values", "Pass a list"
         )
-    missing = names.MISSING[spec.dtype]
-    return [missing if cell is None else convert(spec, cell, value) for cell in value]
+    return list(value)
 
 
 def _wrong_type(spec: InputSpec, cell: Any, whole: Any, mend: str) -> RequestError:
@@ -136,7 +204,7 @@ def _real(spec: InputSpec, cell: Any, whole: Any) -> float:
         number = float(cell)
     except OverflowError as error:
         raise RequestError(spec.name, whole, f"does not fit {spec.dtype}", "Pass a smaller number") from error
-    if math.isfinite(number) and abs(number) > float(np.finfo(spec.dtype).max):
+    if math.isfinite(number) and abs(number) > _MAX_REAL[spec.dtype]:
         raise RequestError(spec.name, whole, f"does not fit {spec.dtype}", "Pass a smaller number")
     return number
 
@@ -144,9 +212,9 @@ def _real(spec: InputSpec, cell: Any, whole: Any) -> float:
 def _integer(spec: InputSpec, cell: Any, whole: Any) -> int:
     if isinstance(cell, (bool, np.bool_)) or not isinstance(cell, (int, np.integer)):
         raise _wrong_type(spec, cell, whole, "Pass an int (timestamps: unix seconds), or None where it is missing")
-    limits = np.iinfo(spec.dtype)
-    if not limits.min <= cell <= limits.max:
-        raise RequestError(spec.name, whole, f"does not fit {spec.dtype}", f"Stay within {limits.min} and {limits.max}")
+    limit = _MAX_INTEGER[spec.dtype]
+    if not -limit - 1 <= cell <= limit:
+        raise RequestError(spec.name, whole, f"does not fit {spec.dtype}", f"Stay within {-limit - 1} and {limit}")
     return int(cell)
 
 

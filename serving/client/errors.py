@@ -40,26 +40,33 @@ class ContractError(RecommenderError):
     """The model that answers is not a bundle of this contract, or its answer cannot be read."""
 
 
+class ClientStateError(RecommenderError):
+    """The client cannot be used here: it is closed, or belongs to another process or event loop."""
+
+
 class CallError(RecommenderError):
     """The server answered with an error, or did not answer.
 
     Attributes:
         code: gRPC status code.
-        target: Address that was called.
+        target: Address that was called last.
         details: The server's own message.
+        attempts: How often the call was tried.
     """
 
     default_mend = "Look into the server's log"
 
-    def __init__(self, code: grpc.StatusCode, details: str, target: str) -> None:
-        super().__init__(f"{code.name} from {target}: {details}", self.default_mend)
+    def __init__(self, code: grpc.StatusCode, details: str, target: str, attempts: int = 1) -> None:
+        tried = "" if attempts == 1 else f" (attempt {attempts})"
+        super().__init__(f"{code.name} from {target}{tried}: {details}", self.default_mend)
         self.code = code
         self.target = target
         self.details = details
+        self.attempts = attempts
 
 
 class UnavailableError(CallError):
-    """No server answers at the target, or it is overloaded."""
+    """No server answers at the target, or its queue is full."""
 
     default_mend = "Check that a server runs there (start one with `crossrec serve`) and that the address is right"
 
@@ -82,24 +89,40 @@ class RequestRefusedError(CallError):
     default_mend = "Compare the request with `metadata()`; a new version may have changed the inputs"
 
 
+class OverloadedError(CallError):
+    """A limit of the server, or of a proxy before it, is reached."""
+
+    default_mend = "Ask less often or add replicas; where the limit is per replica, add the code to RetryConfig.codes"
+
+
+class AccessError(CallError):
+    """The server, or a proxy before it, does not know or does not admit the caller."""
+
+    default_mend = "Check the client's headers (a token may be stale) and its certificate"
+
+
 _BY_CODE: dict[grpc.StatusCode, type[CallError]] = {
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
     grpc.StatusCode.NOT_FOUND: NotFoundError,
     grpc.StatusCode.INVALID_ARGUMENT: RequestRefusedError,
     grpc.StatusCode.FAILED_PRECONDITION: RequestRefusedError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: OverloadedError,
+    grpc.StatusCode.UNAUTHENTICATED: AccessError,
+    grpc.StatusCode.PERMISSION_DENIED: AccessError,
 }
 
 
-def call_error(code: grpc.StatusCode, details: str, target: str) -> CallError:
+def call_error(code: grpc.StatusCode, details: str, target: str, attempts: int = 1) -> CallError:
     """Make the exception for a status.
 
     Args:
         code: gRPC status code.
         details: The server's own message.
         target: Address that was called.
+        attempts: How often the call was tried.
 
     Returns:
         An exception of the class that stands for the code; `CallError` for the rest.
     """
-    return _BY_CODE.get(code, CallError)(code, details, target)
+    return _BY_CODE.get(code, CallError)(code, details, target, attempts)

@@ -1,57 +1,189 @@
-"""The gRPC calls, without generated stubs."""
+"""Carries plans out with blocking calls."""
 
-from typing import Any, cast
+import os
+import queue
+import threading
+import time
+from typing import Any, Optional, cast
 
 import grpc
 
-from crossrec.serving.client.errors import call_error
-from crossrec.serving.contract import messages
+from crossrec.serving.client.channels import channel_options, credentials, header_list
+from crossrec.serving.client.config import ClientConfig
+from crossrec.serving.client.errors import ClientStateError
+from crossrec.serving.client.exchange import Ask, Attempt, Cancel, Command, Plan, Probe, Reply, Sleep, Start, T, Wait
+from crossrec.serving.client.observers import Observers
 
-# Lists of candidates with their texts pass gRPC's default of 4 MB.
-_CHANNEL_OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
-_METHODS = {
-    messages.PREDICT_METHOD: messages.PredictResponse,
-    messages.GET_MODEL_METADATA_METHOD: messages.GetModelMetadataResponse,
-    messages.GET_MODEL_STATUS_METHOD: messages.GetModelStatusResponse,
-}
+_OK = grpc.StatusCode.OK
+# A deadline of zero would mean none at all to some versions of gRPC.
+_MIN_TIMEOUT_SECONDS = 1e-3
 
 
 class Transport:
-    """One channel to one target."""
+    """A channel for each target. Threads may share it; processes may not.
 
-    def __init__(self, target: str) -> None:
-        self.target = target
-        self._channel = grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
-        self._calls = {
-            method: self._channel.unary_unary(
-                method,
-                request_serializer=lambda message: message.SerializeToString(),
-                response_deserializer=response.FromString,
-            )
-            for method, response in _METHODS.items()
-        }
+    Args:
+        config: The client's configuration.
+        observers: Hooks that add headers.
+    """
 
-    def call(self, method: str, request: Any, timeout_seconds: float) -> Any:
-        """Send one request.
+    def __init__(self, config: ClientConfig, observers: Observers) -> None:
+        self._options = channel_options(config.keep_alive, config.tls)
+        self._credentials = credentials(config)
+        self._headers = config.headers
+        self._observers = observers
+        self._process = os.getpid()
+        self._closed = False
+        self._lock = threading.Lock()
+        self._channels: dict[str, grpc.Channel] = {}
+        self._stubs: dict[tuple[str, str], Any] = {}
+        self._probes: set[Any] = set()
+
+    def run(self, plan: Plan[T]) -> T:
+        """Carry out a plan.
 
         Args:
-            method: Full name of the method, see `contract.messages`.
-            request: Message to send.
-            timeout_seconds: Deadline.
+            plan: What to do.
 
         Returns:
-            The answer.
+            The plan's result.
 
         Raises:
-            CallError: The server answered with an error, or not in time.
+            ClientStateError: The client is closed, or was made before this process was forked.
         """
+        if self._closed:
+            raise ClientStateError("the client is closed", "Make a new one, or close it later")
+        if os.getpid() != self._process:
+            raise ClientStateError(
+                f"the client belongs to process {self._process}, this is its fork {os.getpid()}",
+                "Make the client after the fork, one per process: gRPC's connections do not survive it",
+            )
+        running = _Running()
         try:
-            # A deadline of zero would mean none at all to some versions of gRPC.
-            return self._calls[method](request, timeout=max(timeout_seconds, 1e-3))
-        except grpc.RpcError as error:
-            status = cast(grpc.Call, error)
-            raise call_error(status.code(), status.details() or "", self.target) from error
+            command = next(plan)
+            while True:
+                try:
+                    result = self._do(command, running)
+                except BaseException as error:  # the plan ends the call with it: targets, hooks
+                    command = plan.throw(error)
+                else:
+                    command = plan.send(result)
+        except StopIteration as end:
+            return cast(T, end.value)
+        finally:
+            plan.close()
+            running.cancel_all()
 
     def close(self) -> None:
-        """Close the channel; calls under way are cancelled."""
-        self._channel.close()
+        """Close the channels; calls under way are cancelled."""
+        with self._lock:
+            self._closed = True
+            channels, self._channels = self._channels, {}
+            self._stubs.clear()
+        for channel in channels.values():
+            channel.close()
+
+    def _do(self, command: Command, running: "_Running") -> Any:
+        if isinstance(command, Attempt):
+            return self._call(command)
+        if isinstance(command, Start):
+            return running.add(command.attempt, self._future(command.attempt))
+        if isinstance(command, Wait):
+            return running.next(command.until)
+        if isinstance(command, Cancel):
+            return running.cancel(command.attempt)
+        if isinstance(command, Sleep):
+            return time.sleep(command.seconds)
+        if isinstance(command, Ask):
+            return command.function(command.argument)
+        return self._probe(command)
+
+    def _call(self, attempt: Attempt) -> Reply:
+        headers, timeout = self._prepared(attempt)
+        try:
+            payload = self._stub(attempt)(attempt.payload, timeout=timeout, metadata=headers)
+        except grpc.RpcError as error:
+            status = cast(grpc.Call, error)
+            return Reply(attempt, status.code(), b"", status.details() or "")
+        return Reply(attempt, _OK, payload, "")
+
+    def _future(self, attempt: Attempt) -> Any:
+        headers, timeout = self._prepared(attempt)
+        return self._stub(attempt).future(attempt.payload, timeout=timeout, metadata=headers)
+
+    def _probe(self, probe: Probe) -> None:
+        future = self._future(probe.attempt)
+        self._probes.add(future)
+
+        def done(ended: Any) -> None:
+            self._probes.discard(ended)
+            probe.done(None if self._closed else _reply(probe.attempt, ended))
+
+        future.add_done_callback(done)
+
+    def _prepared(self, attempt: Attempt) -> tuple[Optional[list[tuple[str, str]]], float]:
+        headers: Any = self._headers
+        if callable(headers):
+            headers = headers()
+        more = self._observers.tell(lambda observer: list(observer.headers(attempt.call))) if self._observers else []
+        pairs = header_list(headers, more) if headers or more else None
+        return pairs, max(attempt.deadline - time.monotonic(), _MIN_TIMEOUT_SECONDS)
+
+    def _stub(self, attempt: Attempt) -> Any:
+        key = (attempt.target.address, attempt.method)
+        stub = self._stubs.get(key)
+        if stub is None:
+            with self._lock:
+                if self._closed:
+                    raise ClientStateError("the client was closed during a call", "Close it after the last call")
+                stub = self._stubs[key] = self._channel(key[0]).unary_unary(key[1])
+        return stub
+
+    def _channel(self, address: str) -> grpc.Channel:
+        channel = self._channels.get(address)
+        if channel is None:
+            if self._credentials is None:
+                channel = grpc.insecure_channel(address, self._options)
+            else:
+                channel = grpc.secure_channel(address, self._credentials, self._options)
+            self._channels[address] = channel
+        return channel
+
+
+class _Running:
+    """Started attempts of one plan, and their ends in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._futures: dict[Attempt, Any] = {}
+        self._ended: Optional[queue.SimpleQueue[tuple[Attempt, Any]]] = None
+
+    def add(self, attempt: Attempt, future: Any) -> None:
+        if self._ended is None:
+            self._ended = queue.SimpleQueue()
+        ended = self._ended
+        self._futures[attempt] = future
+        future.add_done_callback(lambda done: ended.put((attempt, done)))
+
+    def next(self, until: Optional[float]) -> Optional[Reply]:
+        assert self._ended is not None
+        try:
+            seconds = None if until is None else max(0.0, until - time.monotonic())
+            attempt, future = self._ended.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        del self._futures[attempt]
+        return _reply(attempt, future)
+
+    def cancel(self, attempt: Attempt) -> None:
+        self._futures.pop(attempt).cancel()
+
+    def cancel_all(self) -> None:
+        for future in self._futures.values():
+            future.cancel()
+
+
+def _reply(attempt: Attempt, future: Any) -> Reply:
+    code = future.code()
+    if code is _OK:
+        return Reply(attempt, _OK, future.result(), "")
+    return Reply(attempt, code, b"", future.details() or "")

@@ -43,7 +43,7 @@ _FIELDS = {
 }
 _MAX_RANK = 32  # numpy's limit
 # TensorFlow repeats the last of too few values until the shape is full: a few bytes could ask for all memory.
-_MAX_REPEATED_VALUES = 2**26
+_MAX_REPEATED_VALUES = 2**22
 
 
 def run_predict(servable: Servable, request: Any) -> Any:
@@ -131,20 +131,20 @@ def _read(proto: Any, alias: str) -> Any:
     """Decode an input: the usual forms here, all others by TensorFlow's own parser."""
     shape = [dim.size for dim in proto.tensor_shape.dim]
     count = math.prod(shape)
-    if len(shape) <= _MAX_RANK and min(shape, default=0) >= 0:
-        if proto.dtype == _STRING and len(proto.string_val) == count and not proto.tensor_content:
-            array = np.empty(count, dtype=object)
-            array[:] = proto.string_val
-            return array.reshape(shape)
-        dtype = _BYTES_DTYPES.get(proto.dtype)
-        if dtype is not None and count and len(proto.tensor_content) == count * dtype.itemsize:
-            return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
-    if count > _MAX_REPEATED_VALUES and not proto.tensor_content:
-        raise invalid_argument(f"tensor parsing error: {alias}")
     try:
-        return tf.raw_ops.ParseTensor(serialized=proto.SerializeToString(), out_type=proto.dtype).numpy()
+        if len(shape) <= _MAX_RANK and min(shape, default=0) >= 0:
+            if proto.dtype == _STRING and len(proto.string_val) == count and not proto.tensor_content:
+                array = np.empty(count, dtype=object)
+                array[:] = proto.string_val
+                return array.reshape(shape)
+            dtype = _BYTES_DTYPES.get(proto.dtype)
+            if dtype is not None and count and len(proto.tensor_content) == count * dtype.itemsize:
+                return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
+        if count <= _MAX_REPEATED_VALUES or proto.tensor_content:
+            return tf.raw_ops.ParseTensor(serialized=proto.SerializeToString(), out_type=proto.dtype).numpy()
     except (tf.errors.OpError, TypeError, ValueError) as error:
         raise invalid_argument(f"tensor parsing error: {alias}") from error
+    raise invalid_argument(f"tensor parsing error: {alias}")
 
 
 def _write(array: Any, alias: str, proto: Any) -> None:

@@ -7,7 +7,6 @@ per call.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,9 @@ from crossrec.serving.contract.names import SERVING_TAG
 from crossrec.serving.local_server.batching import BatchScheduler
 from crossrec.serving.local_server.statuses import StatusError, invalid_argument, not_found, status_code
 
-# All sessions share these threads: on a single core, one long request would hold up every other and every load.
-_LEAST_INTER_OP_THREADS = 4
+# Every request runs in the thread that answers it. TensorFlow's shared pool would cost several thread hand-overs a
+# request, and on a single core one long request would hold up every other one and every load.
+_IN_THE_CALLERS_THREAD = -1
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class LoadOptions:
         checks_method_names: Whether Classify and Regress ask for signatures that say so.
         scheduler: Runs requests in batches; None runs each alone.
         intra_op_threads: Threads within an operation; 0 leaves it to TensorFlow.
-        inter_op_threads: Operations at the same time; 0 takes one per core, but at least `_LEAST_INTER_OP_THREADS`.
+        inter_op_threads: Operations at the same time; 0 runs a request in the thread that answers it.
     """
 
     checks_method_names: bool = False
@@ -202,7 +202,7 @@ def load_saved_model(name: str, version: int, path: Path, options: LoadOptions =
         options.scheduler.config.check()
     config = tf.compat.v1.ConfigProto(
         intra_op_parallelism_threads=options.intra_op_threads,
-        inter_op_parallelism_threads=options.inter_op_threads or max(_LEAST_INTER_OP_THREADS, os.cpu_count() or 1),
+        inter_op_parallelism_threads=options.inter_op_threads or _IN_THE_CALLERS_THREAD,
     )
     config.gpu_options.allow_growth = True
     session = tf.compat.v1.Session(graph=tf.Graph(), config=config)

@@ -57,8 +57,11 @@ def configure(
                 "changes": {**{key: _plain(value) for key, value in fleet_changes.items()}, **limit_changes},
             }
         )
+        context.on_step("recorded")
         written = context.store.write(dataclasses.replace(state, fleet=fleet, sets=merged))
+        context.on_step("written")
         context.store.show(written)
+        context.on_step("shown")
         return written
 
 

@@ -18,7 +18,8 @@ from crossrec.serving.releases.fleet import Fleet, Tls
 
 _OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 _DOWN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
-_CONNECT_SECONDS = 2.0
+# A server that was found down is not waited for as long in each further step.
+_CONNECT_SECONDS, _RECONNECT_SECONDS = 1.5, 0.3
 _DNS = "dns:///"
 
 
@@ -47,6 +48,7 @@ class Replica:
     def __init__(self, target: str, timeout_seconds: float, tls: Tls | None = None) -> None:
         self.target = target
         self._timeout_seconds = timeout_seconds
+        self._seems_up = True
         if tls is None:
             self._channel = grpc.insecure_channel(target, options=_OPTIONS)
         else:
@@ -58,10 +60,19 @@ class Replica:
         Raises:
           ReplicaDownError: If there is none.
         """
+        request = wire.GetModelStatusRequest()
+        request.model_spec.name = "is anybody there"
+        seconds = min(_CONNECT_SECONDS if self._seems_up else _RECONNECT_SECONDS, self._timeout_seconds)
         try:
-            grpc.channel_ready_future(self._channel).result(timeout=min(_CONNECT_SECONDS, self._timeout_seconds))
-        except grpc.FutureTimeoutError as error:
-            raise ReplicaDownError(f"{self.target}: nobody answers; start the server, or see to the network") from error
+            self._call(wire.GET_MODEL_STATUS_METHOD, request, wire.GetModelStatusResponse, seconds, wait=True)
+        except grpc.RpcError as error:
+            # Any answer will do, and "no such model" is one.
+            if _code(error) in _DOWN:
+                self._seems_up = False
+                raise ReplicaDownError(
+                    f"{self.target}: nobody answers; start the server, or see to the network"
+                ) from error
+        self._seems_up = True
 
     def statuses(self, model: str) -> dict[int, VersionStatus]:
         """Ask for the versions of a model.
@@ -162,13 +173,15 @@ class Replica:
     ) -> None:
         self.close()
 
-    def _call(self, method: str, request: Any, response: Any, timeout_seconds: float | None = None) -> Any:
+    def _call(
+        self, method: str, request: Any, response: Any, timeout_seconds: float | None = None, wait: bool = False
+    ) -> Any:
         call = self._channel.unary_unary(
             method,
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=response.FromString,
         )
-        return call(request, timeout=timeout_seconds or self._timeout_seconds)
+        return call(request, timeout=timeout_seconds or self._timeout_seconds, wait_for_ready=wait)
 
     def _failure(self, error: grpc.RpcError, what: str) -> ReplicaDownError | ReplicaError:
         code, details = _code(error), cast(grpc.Call, error).details() or ""

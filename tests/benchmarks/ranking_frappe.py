@@ -98,7 +98,7 @@ def deep(*layers: int, dropout: float) -> Interactions:
     return [{"type": "mlp", "deep": {"layers": layers, "dropout": dropout, "batch_normalisation": True}}]
 
 
-FIXED = Configuration(deep(400, 400, 400, dropout=0.2), changes={"table_l2": 0.05})
+FIXED = Configuration(deep(400, 400, 400, dropout=0.2), changes={"table_l2": 0.05}, training={"epochs": 12})
 REDRAWN = Configuration(deep(400, 400, dropout=0.1), redrawn=True)
 CROSSED = Configuration(deep(256, 256, dropout=0.2), crossed=True, training={"epochs": 5})
 SMALL_ROWS = 40_000

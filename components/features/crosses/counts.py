@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-_BUFFER = 2**21
+_BUFFER = 2**19
 
 
 class KeyedCounts:

@@ -65,7 +65,7 @@ class StatisticsCounts:
     def __init__(self, parts: int):
         """Begins empty, for so many parts."""
         self._parts = parts
-        self._cells = KeyedCounts(2 * parts)
+        self._own = [KeyedCounts(2) for _ in range(parts)]
         self._all = np.zeros((parts, 2), np.int64)
 
     def add(self, keys: Array, labels: Array, parts: Array) -> None:
@@ -79,13 +79,14 @@ class StatisticsCounts:
         ones = np.stack([np.ones(len(labels), np.int64), (labels > 0).astype(np.int64)], -1)
         np.add.at(self._all, parts, ones)
         rows, places = np.nonzero(keys >= 0)
-        cells = np.zeros((len(rows), self._parts, 2), np.int64)
-        cells[np.arange(len(rows)), parts[rows]] = ones[rows]
-        self._cells.add(keys[rows, places], cells.reshape(len(rows), -1))
+        for part in np.unique(parts):
+            here = parts[rows] == part
+            self._own[part].add(keys[rows[here], places[here]], ones[rows[here]])
 
     def merge(self, other: StatisticsCounts) -> None:
         """Adds the rows of another."""
-        self._cells.merge(other._cells)
+        for mine, theirs in zip(self._own, other._own):
+            mine.merge(theirs)
         self._all = self._all + other._all
 
     def table(self, config: StatisticsCross, boundaries: Array | None) -> StatisticsTable:
@@ -95,11 +96,17 @@ class StatisticsCounts:
             config: Smoothing and lag.
             boundaries: Where parts end; none for folds of users.
         """
-        keys, sums = self._cells.sums()
-        own = sums.reshape(len(keys), self._parts, 2)
-        kept, ids = make_vocabulary(keys, own[..., 0].sum(1), config.min_count, config.max_size)
-        own = own[np.searchsorted(keys, kept)] if ids.any() else np.zeros((1, self._parts, 2), np.int64)
-        own = np.concatenate([np.zeros_like(own[:1]), own])
+        sums = [counts.sums() for counts in self._own]
+        keys = np.unique(np.concatenate([found for found, _ in sums]))
+        rows = np.zeros(len(keys), np.int64)
+        for found, (counts, _) in ((found, values.T) for found, values in sums):
+            rows[np.searchsorted(keys, found)] += counts
+        kept, ids = make_vocabulary(keys, rows, config.min_count, config.max_size)
+        # The first entry is of combinations that have no statistics; so is the second, if there are no others.
+        own = np.zeros((len(kept) + 1, self._parts, 2), np.int64)
+        for part, (found, values) in enumerate(sums if ids.any() else ()):
+            inside = np.isin(found, kept, assume_unique=True)
+            own[1 + np.searchsorted(kept, found[inside]), part] = values[inside]
         timely = boundaries is not None
         seen = _seen(own, timely, config.lag_parts).astype(np.float64)
         of_all = _seen(self._all[None], timely, config.lag_parts)[0]

@@ -49,8 +49,9 @@ def look_up(keys: tf.Tensor, vocabulary: tf.Tensor, ids: tf.Tensor | None = None
     Returns:
         int64 ``[..., width]``: ids, ``RARE`` for keys outside the vocabulary, -1 for padding.
     """
-    flat = tf.reshape(keys, [1, -1])
-    places = tf.searchsorted(vocabulary[None], flat, side="left")
+    # A gather from the variable itself would make each later read of it a copy of the whole.
+    vocabulary = tf.convert_to_tensor(vocabulary)
+    places = tf.searchsorted(tf.reshape(vocabulary, [1, -1]), tf.reshape(keys, [1, -1]), side="left")
     places = tf.reshape(tf.minimum(places, tf.shape(vocabulary)[0] - 1), tf.shape(keys))
     own = tf.cast(places, tf.int64) + 1 if ids is None else tf.gather(ids, places)
     found = tf.where(tf.gather(vocabulary, places) == keys, own, tf.constant(RARE, tf.int64))

@@ -217,3 +217,40 @@ def test_local_server_says_why_it_did_not_start(adder_path, tmp_path):
 def test_a_wrong_flag_ends_the_server(tmp_path, flag):
     with pytest.raises(ServerStartError, match=flag.partition("=")[0]):
         LocalServer(tmp_path, flags=[flag]).start()
+
+
+def test_flags_are_handed_to_the_server(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(serve, "_supervise", lambda plan, *_: commands.append(plan.command) or 0)
+    executable(tmp_path, "tensorflow_model_server", "exit 0")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    base_path = make_version(tmp_path, "a")
+    flags = ["--server-flag=--enable_batching", "--server-flag=--grpc_max_threads=3"]
+    code = run_quietly("--model-base-path", base_path, "--server", "binary", *flags)
+    assert code == 0
+    assert commands[0][-2:] == ["--enable_batching", "--grpc_max_threads=3"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("enable_batching", "is no flag"),
+        ("--port=1", "Use --port"),
+        ("--model_config_file=/c", "Use --model-base-path"),
+        ("--ssl_config_file=/s", "without TLS"),
+    ],
+)
+def test_flags_that_cannot_be_handed_over(tmp_path, monkeypatch, capsys, flag, message):
+    executable(tmp_path, "tensorflow_model_server", "exit 0")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    arguments = ["--model-base-path", make_version(tmp_path, "a"), "--server", "binary", f"--server-flag={flag}"]
+    code, error = run(*arguments, capsys=capsys)
+    assert code == 2
+    assert f"--server-flag {flag}" in error and message in error
+
+
+def run_quietly(*arguments):
+    parser = argparse.ArgumentParser(prog="crossrec")
+    serve.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["serve", *map(str, arguments)])
+    return args.run(args)

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from crossrec.serving.client import (
-    CallError,
     ClientConfig,
+    ClientStateError,
     ContractError,
     DeadlineExceededError,
     NotFoundError,
@@ -24,10 +24,13 @@ from crossrec.serving.client import (
 from tests.unit.serving.make_models import CATALOGUE, LIST_SIZE, copy_version, save_bundle
 from tests.unit.serving.serve_here import serve_here, until
 
+# Models are loaded in the test's own process meanwhile.
+PATIENT = ClientConfig(deadline_seconds=30.0)
+
 
 @pytest.fixture
 def client(bundle_server):
-    with RecommenderClient(bundle_server.target) as client:
+    with RecommenderClient(bundle_server.target, config=PATIENT) as client:
         yield client
 
 
@@ -232,7 +235,7 @@ def test_a_new_version_with_other_inputs_is_learned(bundle_path, tmp_path):
     copy_version(bundle_path / "3", tmp_path, "3")
     with serve_here(tmp_path) as server:
         server.caller()
-        with RecommenderClient(server.target, "m") as client:
+        with RecommenderClient(server.target, "m", PATIENT) as client:
             assert "age" not in echo(client.recommend({}))
             staging = tmp_path / "staging"
             save_bundle(staging, 4, extra_input=True)
@@ -254,7 +257,7 @@ def test_a_feature_of_a_new_version_is_found(bundle_path, tmp_path):
     copy_version(bundle_path / "3", tmp_path, "3")
     with serve_here(tmp_path) as server:
         server.caller()
-        with RecommenderClient(server.target, "m") as client:
+        with RecommenderClient(server.target, "m", PATIENT) as client:
             client.recommend({})
             save_bundle(tmp_path / "staging", 4, extra_input=True)
             os.rename(tmp_path / "staging" / "4", tmp_path / "4")
@@ -266,5 +269,5 @@ def test_a_closed_client_says_so(bundle_server):
     client = RecommenderClient(bundle_server.target)
     client.recommend({})
     client.close()
-    with pytest.raises((CallError, ValueError)):
+    with pytest.raises(ClientStateError, match="closed"):
         client.recommend({})

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from crossrec.serving.client import ContractError, InputSpec, Request, RequestError, SignatureSpec
-from crossrec.serving.client.encoding import encode_inputs
+from crossrec.serving.client.encoding import SignatureEncoder, as_inputs
 from crossrec.serving.contract.messages import PredictRequest
-from crossrec.serving.contract.tensors import to_array
+from crossrec.serving.contract.tensors import to_array, to_tensor_proto
 
 INPUTS = {
     "user_id": ("string", (None,)),
@@ -18,15 +18,13 @@ INPUTS = {
     "recent_items": ("string", (None, 3)),
     "prices": ("float32", (None, None)),
     "hours": ("int32", (None, 2)),
-    "taste": ("float32", (None, 2)),
     "exclude_items": ("string", (None, None)),
 }
 SIGNATURE = SignatureSpec({name: InputSpec(name, *spec) for name, spec in INPUTS.items()}, {})
 
 
 def encode(*requests, signature=SIGNATURE):
-    message = PredictRequest()
-    encode_inputs(requests, signature, message.inputs)
+    message = PredictRequest.FromString(SignatureEncoder(signature).encode([as_inputs(one) for one in requests]))
     return {name: to_array(proto) for name, proto in message.inputs.items()}
 
 
@@ -124,18 +122,37 @@ def test_a_request_that_is_no_mapping_is_refused():
         encode("user")
 
 
+ODD_TEXTS = ["", "a", "x" * 127, "x" * 128, "x" * 70_000, "ж" * 63, "ж" * 64, "\x00", "日本", "🎧", "B\x05"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 11, 500])
+def test_texts_of_any_length_and_script_survive(count):
+    texts = (ODD_TEXTS * 50)[:count]
+    assert encode({"interests": texts})["interests"].tolist() == [[text.encode() for text in texts]]
+    ascii_only = [f"item{number}" for number in range(count)]
+    assert encode({"interests": ascii_only})["interests"].tolist() == [[text.encode() for text in ascii_only]]
+
+
+def test_the_bytes_are_those_of_the_message_classes():
+    rows = [{"user_id": "ü", "interests": ["a", "x" * 300], "prices": [1.5, 2.0], "hours": [7]}, {"timestamp": -3}]
+    written = SignatureEncoder(SIGNATURE).encode(rows)
+    message = PredictRequest()
+    for name, array in encode(*rows).items():
+        message.inputs[name].CopyFrom(to_tensor_proto(array))
+    assert PredictRequest.FromString(written) == message
+
+
+def test_a_batch_does_not_disturb_the_next():
+    encoder = SignatureEncoder(SIGNATURE)
+    rows = [[{}], [{"user_id": "a", "interests": ["b"]}, {}], [{}, {}], [{}]]
+    alone = [SignatureEncoder(SIGNATURE).encode(batch) for batch in rows]
+    assert [encoder.encode(batch) for batch in rows] == alone
+    assert alone[0] == alone[3] != alone[2]
+
+
 @pytest.mark.parametrize(
     ("dtype", "shape"), [("bool", (None,)), ("float32", ()), ("string", None), ("int8", (None, 2))]
 )
 def test_an_input_beyond_the_contract_is_refused(dtype, shape):
     with pytest.raises(ContractError, match="not of the contract"):
         encode({}, signature=SignatureSpec({"x": InputSpec("x", dtype, shape)}, {}))
-
-
-def test_a_vector_is_whole_or_missing():
-    taste = encode({"taste": [1.5, -2.0]}, {"taste": np.array([3.0, 4.0])}, {"taste": []}, {})["taste"]
-    np.testing.assert_array_equal(taste, np.array([[1.5, -2], [3, 4], [math.nan] * 2, [math.nan] * 2], np.float32))
-    for vector in ([1.0], [1.0, 2.0, 3.0]):
-        with pytest.raises(RequestError, match=f"has {len(vector)} values, the model takes 2") as caught:
-            encode({"taste": vector})
-        assert "taste" in str(caught.value) and "Pass as many" in str(caught.value)

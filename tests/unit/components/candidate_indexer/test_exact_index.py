@@ -93,3 +93,11 @@ def test_embeddings_that_are_no_numbers_are_refused_and_nothing_is_written(tmp_p
     with pytest.raises(FloatingPointError, match=r"2 item embeddings are not finite, the first that of row 4.*Lower"):
         write_index(str(tmp_path / "index"), broken)
     assert not (tmp_path / "index").exists()
+
+
+def test_an_index_may_hold_other_embeddings_to_serve(tmp_path):
+    write_index(str(tmp_path / "one"), EMBEDDINGS)
+    np.testing.assert_array_equal(read_embeddings(str(tmp_path / "one"), served=True), EMBEDDINGS)
+    write_index(str(tmp_path / "two"), EMBEDDINGS, -EMBEDDINGS)
+    np.testing.assert_array_equal(read_embeddings(str(tmp_path / "two")), EMBEDDINGS)
+    np.testing.assert_array_equal(read_embeddings(str(tmp_path / "two"), served=True), -EMBEDDINGS)

@@ -56,13 +56,11 @@ def test_intervals_of_a_cross_cover_its_gain_in_the_population_of_users():
     model = Model(
         Task("clicked", {"a": a[early], "b": b[early]}, labels[early], user[early], (0, 0, 0)), int(early.sum()), 5
     )
-    cross = Field(("a", "b"), (5, 6))
-    model.add(cross)
+    model.add(Field(("a", "b"), (5, 6)))
     model.sweep()
-    base = np.full(
-        len(user), model.logits[0] - model.fields["a x b"].table[cross.ids({"a": a, "b": b}, slice(0, 1))[0]]
-    )
-    after = base + model.fields["a x b"].table[a * 6 + b]
+    weights = model.fields["a x b"].table
+    base = np.full(len(user), model.logits[0] - weights[a[0] * 6 + b[0]])
+    after = base + weights[a * 6 + b]
     gains = np.bincount(user, log_loss(labels, base) - log_loss(labels, after))
     sizes = np.bincount(user)
     truth = gains[400:].sum() / sizes[400:].sum()

@@ -129,7 +129,8 @@ def fleet(root, count=2, first=1, context=None, limits=None, **fields):
 class Traffic:
     """Clients that ask by label without a pause; every answer is checked against the version that it names."""
 
-    def __init__(self, targets, labels=("stable", "canary"), model=MODEL):
+    def __init__(self, targets, labels=("stable", "canary"), model=MODEL, pause=0.002):
+        self.pause = pause
         self.failures = []
         self.versions = set()
         self.answers = 0
@@ -160,7 +161,7 @@ class Traffic:
             self.answers += 1
             if to_array(response.outputs["y"]).tolist() != (X + version).tolist():
                 self.failures.append(f"{label} at {target}: version {version} answered {response.outputs['y']}")
-            time.sleep(0.002)
+            time.sleep(self.pause)
         channel.close()
 
     def __enter__(self):
