@@ -101,10 +101,10 @@ def deep(*layers: int, dropout: float) -> Interactions:
 FIXED = Configuration(deep(400, 400, 400, dropout=0.2), changes={"table_l2": 0.05}, training={"epochs": 12})
 REDRAWN = Configuration(deep(400, 400, dropout=0.1), redrawn=True)
 CROSSED = Configuration(deep(256, 256, dropout=0.2), crossed=True, training={"epochs": 5})
-SMALL_ROWS = 40_000
+SMALL_ROWS = 30_000
 MEASURED = ("auc", "log_loss", "valid_auc")
 # What the small run must show; its own figures are 0.93 and 0.96.
-SMALL_AUC, SMALL_GAIN = 0.91, 0.01
+SMALL_AUC, SMALL_GAIN = 0.89, 0.01
 
 
 def logits_of(model: RankingModel) -> Callable[[list[dict[str, tf.Tensor]]], frappe.Array]:
@@ -197,7 +197,7 @@ def main() -> None:
     if options.interaction:
         chosen = {"fixed": replace(FIXED, interactions=parts[options.interaction])}
     if options.small:
-        small = {"interactions": deep(64, 64, dropout=0.0), "training": {"epochs": 4, "batch_size": 512}}
+        small = {"interactions": deep(64, 64, dropout=0.0), "training": {"epochs": 3, "batch_size": 512}}
         chosen, seeds = {name: replace(configuration, **small) for name, configuration in chosen.items()}, range(1)
     print(f"{NOTE}\n{'':24} test AUC log loss valid AUC parameters s/epoch epochs")
     result = {}

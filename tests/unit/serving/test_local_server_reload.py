@@ -78,8 +78,7 @@ def test_a_specific_version_that_does_not_exist_only_warns(server, base_path):
     assert version_of(server) == 2
 
 
-def test_the_last_version_stays_until_another_one_is_there(server, base_path):
-    # Specific 9 exists later: nothing is wanted now, so everything goes; as documented for a policy that names nothing.
+def test_a_policy_that_names_nothing_that_exists_unloads_everything(server, base_path):
     server.reload(model("m", base_path, versions=[9]))
     server.wait_for({2: "END", 1: "END"})
     assert refused(server.predict, X) == (Code.NOT_FOUND, "Servable not found for request: Latest(m)")
