@@ -51,7 +51,7 @@ class AutoCrosses(Frozen):
     max_order: int = Field(default=4, ge=2, le=4)
     max_crosses: int = Field(default=12, ge=1, le=100)
     granularities: tuple[Granularity, ...] = (8, 16, 64)
-    exhaustive: int = Field(default=1_000, ge=0)
+    exhaustive: int = Field(default=2_000, ge=0)
     beam: int = Field(default=12, ge=1, le=1_000)
     min_gain: float = Field(default=1e-4, ge=0)
     false_discovery_rate: float = Field(default=0.05, gt=0, lt=1)

@@ -48,20 +48,16 @@ class Candidates:
             return False
         return not any((a, b) in self._determined for a, b in itertools.permutations(names, 2))
 
-    def of_order(self, order: int, parents: Sequence[Names], most: int) -> list[Names]:
-        """All crosses of an order if they are few enough, else those that extend the parents by one feature.
-
-        Args:
-            order: Number of features.
-            parents: Crosses of the order below, the best first.
-            most: How many are few enough; pairs are always few enough.
-        """
+    def of_order(self, order: int, most: int) -> list[Names] | None:
+        """All crosses of an order, or None if there are more than ``most``; pairs are always few enough."""
         everything = (names for names in itertools.combinations(self.features, order) if self.allowed(names))
         if order == 2:
             return list(everything)
         some = list(itertools.islice(everything, most + 1))
-        if len(some) <= most:
-            return some
+        return some if len(some) <= most else None
+
+    def extending(self, parents: Sequence[Names]) -> list[Names]:
+        """The crosses that extend one of the parents by one feature."""
         place = {name: number for number, name in enumerate(self.features)}
         extended = {
             tuple(sorted((*parent, name), key=place.__getitem__))

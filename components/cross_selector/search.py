@@ -73,17 +73,18 @@ class Search:
         """Searches all orders; ends by itself, or by the budget."""
         found = self.found
         self._models = self._start()
-        parents: list[Names] = []
+        scored: dict[Names, Worth] = {}
         for order in range(2, self._auto.max_order + 1):
-            names = self._candidates.of_order(order, parents, self._auto.exhaustive)
-            names = [one for one in names if not self._is_taken(one)]
+            everything = self._candidates.of_order(order, self._auto.exhaustive)
+            if everything is None:
+                everything = self._candidates.extending(self._parents(scored, order - 1))
+            names = [one for one in everything if not self._is_taken(one)]
             progress(f"{len(names):,} crosses of {order} features")
             found.looked_at += len(names)
             scored = self._rungs(names)
             if order == 2:
                 found.pairs = dict(scored)
             self._choose(scored)
-            parents = self._parents(scored, order)
             if self._late():
                 found.stopped = f"budget.minutes: {self._auto.budget.minutes:g} are over"
             if found.stopped:
@@ -187,7 +188,7 @@ class Search:
         """The crosses to extend: the chosen ones of this order, and those that gain most beside them."""
         chosen = [names for names in self.found.chosen if len(names) == order]
         best = sorted(scored, key=lambda one: self._rank(scored[one]), reverse=True)[: 4 * self._auto.beam]
-        again = dict(zip(best, self._screen_here(best, self._given(), self._strides()[0])))
+        again = dict(zip(best, self._screen_here(best, self._given(), 1)))
         others = sorted(again, key=lambda one: self._rank(again[one]), reverse=True)
         return [*chosen, *(one for one in others if one not in chosen)][: self._auto.beam]
 

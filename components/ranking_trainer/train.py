@@ -103,7 +103,7 @@ def fuse(model: RankingModel, dataset: tf.data.Dataset, negatives: NegativesConf
             negatives.from_top / max(negatives.retrieved, 1),
             limit,
         )
-        scale, level = _calibration(logits[:, i] + balance * scores, labels, sampled)
+        scale, level = _calibration(logits[:, i] + balance * scores, labels, sampled, candidate)
         parameters.append([scale, scale * balance, level])
     model.set_fusion(np.array(parameters, np.float32))
 
@@ -113,14 +113,18 @@ def calibrate(model: RankingModel, dataset: tf.data.Dataset) -> None:
     columns, logits = _logits_of_rows(model, dataset)
     sampled = columns[RETRIEVED] > 0
     fitted = [
-        _calibration(logits[:, i], columns[label_key(task.label_column)], sampled) for i, task in enumerate(model.tasks)
+        _calibration(logits[:, i], columns[label_key(task.label_column)], sampled, np.ones_like(sampled))
+        for i, task in enumerate(model.tasks)
     ]
     model.set_fusion(np.array([[scale, 0.0, level] for scale, level in fitted], np.float32))
 
 
-def _calibration(values: Array, labels: Array, sampled: Array) -> tuple[float, float]:
-    """Scale and level on logged rows, where these have both labels."""
-    rows = ~sampled if len(np.unique(labels[~sampled])) == 2 else np.ones(len(labels), bool)
+def _calibration(values: Array, labels: Array, sampled: Array, otherwise: Array) -> tuple[float, float]:
+    """Scale and level on logged rows, where these have both labels, and else on other ones.
+
+    Beside candidates that retrieval found, positives that it did not find would turn the part of its score around.
+    """
+    rows = ~sampled if len(np.unique(labels[~sampled])) == 2 else otherwise
     return fit_calibration(values[rows], labels[rows])
 
 

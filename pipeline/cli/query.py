@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crossrec.serving.client import InputSpec, Item, ItemList, RecommenderClient, SignatureSpec
+    from crossrec.serving.client import ClientConfig, InputSpec, Item, ItemList, RecommenderClient, SignatureSpec
 
+_DEFAULT_TARGET = "127.0.0.1:8500"
 _MAX_CELL = 48
 _GAP = "  "
 
@@ -29,7 +30,19 @@ def add_parser(subparsers: Any) -> None:
         description="Ask a served model over gRPC and print the items that it recommends.",
         epilog="Example: crossrec query --user u17 --query 'red shoes' --feature device=phone --k 5",
     )
-    parser.add_argument("--target", default="127.0.0.1:8500", help="address of the server (default: %(default)s)")
+    parser.add_argument(
+        "--target",
+        action="append",
+        metavar="HOST:PORT",
+        help=f"address of the server (default: {_DEFAULT_TARGET}); several share the calls",
+    )
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--version", type=int, metavar="N", help="ask this version (default: the server's latest)")
+    choice.add_argument("--label", help="ask the version with this label, such as stable or canary")
+    parser.add_argument("--tls", action="store_true", help="encrypt; --ca, --cert and --key do so too")
+    parser.add_argument("--ca", metavar="FILE", help="PEM file of the authority that signed the server's certificate")
+    parser.add_argument("--cert", metavar="FILE", help="PEM file of this client's certificate, for mutual TLS")
+    parser.add_argument("--key", metavar="FILE", help="PEM file of its key")
     parser.add_argument("--model", default="recommender", help="name of the model (default: %(default)s)")
     parser.add_argument("--user", metavar="ID", help="user id: fills the input user_id")
     parser.add_argument("--query", metavar="TEXT", help="search text: fills the input query")
@@ -58,12 +71,12 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         Exit code: 0, 1 where the call failed, 2 where an argument is wrong.
     """
-    from crossrec.serving.client import ClientConfig, RecommenderClient, RecommenderError
+    from crossrec.serving.client import RecommenderClient, RecommenderError
 
     try:
         if args.k < 1:
             raise ValueError(f"--k={args.k}: give 1 or more")
-        with RecommenderClient(args.target, args.model, ClientConfig(deadline_seconds=args.deadline)) as client:
+        with RecommenderClient(args.target or _DEFAULT_TARGET, args.model, _config(args)) as client:
             answer = _ask(client, args)
     except ValueError as error:  # RequestError is one
         print(f"crossrec query: {error}", file=sys.stderr)
@@ -77,6 +90,15 @@ def run(args: argparse.Namespace) -> int:
     print(table(answer.items[: args.k]) if len(answer) else "No items: the model found none for this request.")
     print(f"\nmodel {args.model}, version {answer.model_version}, answered in {answer.latency_ms:.1f} ms")
     return 0
+
+
+def _config(args: argparse.Namespace) -> ClientConfig:
+    from crossrec.serving.client import ClientConfig, TlsConfig
+
+    tls = None
+    if args.tls or args.ca or args.cert or args.key:
+        tls = TlsConfig(args.ca, args.cert, args.key)
+    return ClientConfig(args.version, args.label, args.deadline, tls=tls)
 
 
 def _ask(client: RecommenderClient, args: argparse.Namespace) -> ItemList:

@@ -59,6 +59,9 @@ def add_configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--server-root", metavar="DIR", help="directory of the models as the servers see it")
     parser.add_argument("--labels-in-file", choices=("yes", "no"), help="whether models.config carries the labels")
+    parser.add_argument(
+        "--file-polled", choices=("yes", "no"), help="whether the servers read models.config again and again"
+    )
     parser.add_argument("--keep-previous", choices=("yes", "no"), help="whether the last stable version stays loaded")
     parser.add_argument("--memory-limit", metavar="SIZE", help="what one replica may use, such as 8G; none if unknown")
     parser.add_argument(
@@ -119,7 +122,7 @@ def fleet_changes(args: argparse.Namespace) -> dict[str, Any]:
         changes["replicas"] = tuple(args.replica)
     if args.server_root is not None:
         changes["server_root"] = args.server_root
-    for name in ("labels_in_file", "keep_previous"):
+    for name in ("labels_in_file", "file_polled", "keep_previous"):
         if getattr(args, name) is not None:
             changes[name] = getattr(args, name) == "yes"
     if args.memory_limit is not None:

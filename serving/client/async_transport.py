@@ -143,6 +143,11 @@ class AsyncTransport:
             payload = await self._stub(attempt)(attempt.payload, timeout=timeout, metadata=pairs)
         except grpc.aio.AioRpcError as error:
             return Reply(attempt, error.code(), b"", error.details() or "")
+        except asyncio.CancelledError:
+            # Closing a channel looks like a cancelled task, which the caller's is not.
+            if not self._closed or _is_cancelled():
+                raise
+            return Reply(attempt, grpc.StatusCode.CANCELLED, b"", "the client was closed")
         return Reply(attempt, _OK, payload, "")
 
     def _stub(self, attempt: Attempt) -> Any:
@@ -163,3 +168,9 @@ class AsyncTransport:
                 channel = grpc.aio.secure_channel(address, self._credentials, self._options)
             self._channels[address] = channel
         return channel
+
+
+def _is_cancelled() -> bool:
+    """Tell whether the current task is itself being cancelled, as far as Python says (from 3.11)."""
+    cancelling = getattr(asyncio.current_task(), "cancelling", None)
+    return cancelling is not None and bool(cancelling())

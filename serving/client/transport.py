@@ -105,6 +105,10 @@ class Transport:
         except grpc.RpcError as error:
             status = cast(grpc.Call, error)
             return Reply(attempt, status.code(), b"", status.details() or "")
+        except ValueError as error:
+            if self._closed:
+                raise _closed_meanwhile() from error
+            raise
         return Reply(attempt, _OK, payload, "")
 
     def _future(self, attempt: Attempt) -> Any:
@@ -135,7 +139,7 @@ class Transport:
         if stub is None:
             with self._lock:
                 if self._closed:
-                    raise ClientStateError("the client was closed during a call", "Close it after the last call")
+                    raise _closed_meanwhile()
                 stub = self._stubs[key] = self._channel(key[0]).unary_unary(key[1])
         return stub
 
@@ -148,6 +152,10 @@ class Transport:
                 channel = grpc.secure_channel(address, self._credentials, self._options)
             self._channels[address] = channel
         return channel
+
+
+def _closed_meanwhile() -> ClientStateError:
+    return ClientStateError("the client was closed during a call", "Close it after the last call")
 
 
 class _Running:

@@ -48,6 +48,8 @@ def configure(
         fleet = dataclasses.replace(fleet, limits=dataclasses.replace(fleet.limits, **limit_changes))
         other = {model.name for model in parse_other_models(fleet.other_models).model_config_list.config}
         merged = _merge(state, sets, other)
+        if not fleet.keep_previous:
+            merged = {name: dataclasses.replace(one, kept=None) for name, one in merged.items()}
         context.ledger.append(
             {
                 "event": "configured",

@@ -22,6 +22,7 @@ from crossrec.serving.releases.wanted import WantedModel, model_server_config
 AVAILABLE = "AVAILABLE"
 _POLL_SECONDS = 0.05
 _LABEL_SECONDS = 5.0
+_QUICK_SECONDS = 20.0
 # Out of memory, and what a shut-down or an unload in between leaves: the version is not to blame.
 _NOT_ITS_FAULT = ("RESOURCE_EXHAUSTED", "CANCELLED", "UNAVAILABLE")
 
@@ -145,7 +146,7 @@ def converge(
         on_step(f"loaded {replica.target}")
     checks = {f"{m}/{v}": trial.check(replica, m, v) for m, v in dict.fromkeys([*missing, *trial.versions])}
     on_step(f"checked {replica.target}")
-    _reload(replica, wanted, fleet)
+    _reload(replica, wanted, fleet, _QUICK_SECONDS)
     on_step(f"reloaded {replica.target}")
     after = _wait_for_labels(replica, wanted)
     return ReplicaAnswer(
@@ -169,8 +170,10 @@ def _load(
         interim[model] = WantedModel(tuple(sorted({*one.versions, *labels.values()})), labels)
     begin = time.monotonic()
     end = begin + fleet.limits.load_timeout_seconds
+    # The call waits for models that are new to the server, and returns at once for the others.
+    is_new = any(not before.statuses[model] for model in wanted)
     try:
-        _reload(replica, interim, fleet)
+        _reload(replica, interim, fleet, fleet.limits.load_timeout_seconds if is_new else _QUICK_SECONDS)
     except ReplicaError:
         for model, version in missing:
             _raise_if_failed(replica, model, version, replica.statuses(model), "now")
@@ -209,11 +212,11 @@ def _raise_if_failed(
     raise CorruptVersionError(f"{message}; publish it again: a server tries a number once only")
 
 
-def _reload(replica: Replica, wanted: Mapping[str, WantedModel], fleet: Fleet) -> None:
+def _reload(replica: Replica, wanted: Mapping[str, WantedModel], fleet: Fleet, timeout_seconds: float) -> None:
     config = model_server_config(wanted, fleet)
     # A server refuses an empty configuration; with nothing to serve there is nothing to say.
     if config.model_config_list.config:
-        replica.reload(config, fleet.limits.load_timeout_seconds)
+        replica.reload(config, timeout_seconds)
 
 
 def _wait_for_labels(replica: Replica, wanted: Mapping[str, WantedModel]) -> Observed:

@@ -82,6 +82,9 @@ class Fleet:
       server_root: Directory of the models as the servers see it.
       labels_in_file: Whether models.config carries the labels, so that a server that restarts has them at once.
         It then needs the flag --allow_version_labels_for_unavailable_models, or it exits at its start.
+      file_polled: Whether the servers read models.config again and again (--model_config_file_poll_wait_seconds). If
+        not, a version on trial is left out of the file until it has passed, so that a server that restarts meanwhile
+        does not meet it; if so, it has to be there, or the servers would let it go again.
       keep_previous: Whether the last stable release stays loaded, so that a rollback takes seconds.
       memory_limit_bytes: Memory that one replica may use; None if it is not known.
       other_models: Further models of these servers, as text of a models.config. A reload replaces the whole
@@ -93,6 +96,7 @@ class Fleet:
     server_root: str
     replicas: tuple[str, ...] = ()
     labels_in_file: bool = True
+    file_polled: bool = False
     keep_previous: bool = True
     memory_limit_bytes: int | None = None
     other_models: str = ""

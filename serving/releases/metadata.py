@@ -56,7 +56,7 @@ def record_event(metadata_file: Path, serving_root: Path, event: Mapping[str, An
         ]
         if inputs:
             store.put_events(inputs)
-    except errors.StatusError as error:
+    except (errors.StatusError, RuntimeError) as error:  # it opens the file with the latter
         raise ReleaseError(f"{metadata_file}: the event could not be recorded in ML Metadata: {error}") from error
     return int(identifier)
 

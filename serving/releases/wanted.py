@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -112,6 +113,9 @@ def models_config_text(state: ReleaseState) -> str:
     Returns:
       A model server configuration in protocol buffers' text format.
     """
+    operation = state.operation
+    if operation is not None and operation.phase is Phase.LOAD and not state.fleet.file_polled:
+        state = dataclasses.replace(state, operation=None)
     wanted = wanted_models(state)
     if not state.fleet.labels_in_file:
         wanted = {name: WantedModel(one.versions, {}) for name, one in wanted.items()}

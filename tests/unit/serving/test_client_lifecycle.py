@@ -14,6 +14,7 @@ import pytest
 
 from crossrec.serving.client import (
     AsyncRecommenderClient,
+    CallError,
     ClientConfig,
     ClientStateError,
     HedgeConfig,
@@ -137,6 +138,29 @@ def test_a_closed_client_says_so(server, connect):
     client.wait(client.client.close()) if hasattr(client, "wait") else client.close()
     with pytest.raises(ClientStateError, match="closed"):
         client.recommend({})
+
+
+def test_closing_ends_the_calls_under_way(server, connect):
+    server.always = hang
+    client = connect(server.target, deadline_seconds=60.0)
+    client.metadata()
+    problems = []
+
+    def ask():
+        try:
+            client.recommend({})
+        except Exception as error:
+            problems.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    until(lambda: server.predicts)
+    client.wait(client.client.close()) if hasattr(client, "wait") else client.close()
+    thread.join(20)
+    (problem,) = problems
+    assert isinstance(problem, CallError) and problem.code is CODE.CANCELLED
+    assert server.predicts[0].ended.wait(10)
+    assert [one.in_flight for one in client.target_status()] == [0]
 
 
 def test_threads_share_a_client(server):

@@ -146,7 +146,7 @@ def test_what_one_feature_tells_of_another_is_not_crossed():
     rows = make_rows(4, 6_000, (3, 40, 5))
     columns = {**rows.columns, "country": rows.columns["b"] % 7}
     sample = make_sample(dataclasses.replace(rows, columns=columns))
-    pairs = Candidates(sample, {name: name for name in columns}, 32).of_order(2, [], 0)
+    pairs = Candidates(sample, {name: name for name in columns}, 32).of_order(2, 0)
     assert ("b", "country") not in pairs
     assert len(pairs) == 5
 
@@ -154,8 +154,20 @@ def test_what_one_feature_tells_of_another_is_not_crossed():
 def test_orders_with_too_many_crosses_extend_the_best_parents_chosen_or_not():
     rows = make_rows(4, 6_000, (3, 4, 5, 3, 4))
     candidates = Candidates(make_sample(rows), {name: name for name in rows.columns}, 32)
-    assert len(candidates.of_order(3, [], 10)) == 10
-    assert candidates.of_order(3, [("b", "d")], 9) == [("a", "b", "d"), ("b", "c", "d"), ("b", "d", "e")]
+    assert len(candidates.of_order(3, 10)) == 10
+    assert candidates.of_order(3, 9) is None
+    assert candidates.extending([("b", "d")]) == [("a", "b", "d"), ("b", "c", "d"), ("b", "d", "e")]
+
+
+def test_the_beam_finds_what_extends_a_cross_that_was_chosen():
+    def logit(columns):
+        pair = table(8, 5, 3)[columns["c"], columns["d"]]
+        return -1.0 + 1.2 * pair + 1.2 * TRIPLE[columns["c"], columns["d"], columns["e"]]
+
+    rows = make_rows(3, 24_000, (2, 2, 5, 3, 4, 3), logit)
+    found = search(rows, exhaustive=0, beam=3)
+    assert found.chosen == [("c", "d"), ("c", "d", "e")]
+    assert found.looked_at < 15 + 20 + 15
 
 
 def test_wide_crosses_of_multi_valued_features_are_left_out():
@@ -163,8 +175,8 @@ def test_wide_crosses_of_multi_valued_features_are_left_out():
     tags = np.random.default_rng(0).integers(0, 9, (6_000, 6))
     columns = {**rows.columns, "tags": tags, "words": tags[:, ::-1]}
     candidates = Candidates(make_sample(dataclasses.replace(rows, columns=columns)), {n: n for n in columns}, 32)
-    assert ("tags", "words") not in candidates.of_order(2, [], 0)
-    assert ("a", "tags") in candidates.of_order(2, [], 0)
+    assert ("tags", "words") not in candidates.of_order(2, 0)
+    assert ("a", "tags") in candidates.of_order(2, 0)
 
 
 def test_explicit_crosses_are_measured_and_never_chosen_again():

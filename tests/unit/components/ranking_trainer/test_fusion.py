@@ -56,3 +56,15 @@ def test_calibration_bears_labels_that_are_perfectly_told_apart():
     values = np.linspace(-1, 1, 100)
     scale, level = fit_calibration(values, (values > 0).astype(np.float64))
     assert np.isfinite([scale, level]).all() and scale > 0
+
+
+def test_the_limit_bounds_the_score_in_units_of_the_deviations():
+    """The score orders well, the logit not at all: the balance goes as far as it may, whatever the scales are."""
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(400), 8)
+    labels = np.tile(np.arange(8) == 0, 400).astype(np.float64)
+    scores, logits = 10 * (labels + 0.3 * rng.normal(size=3200)), 0.1 * rng.normal(size=3200)
+    unit = logits.std() / scores.std()
+    assert fit_balance(logits, scores, labels, groups, 1.0) == pytest.approx(0.5 * unit)
+    assert fit_balance(logits, scores, labels, groups, 1.0, limit=4.0) == pytest.approx(4.0 * unit)
+    assert fit_balance(logits, rng.normal(size=3200), labels, groups, 1.0, limit=4.0) < 4.0

@@ -111,19 +111,19 @@ def bare_config(root, versions, model=MODEL):
 
 
 @contextlib.contextmanager
-def fleet(root, count=2, first=1, context=None, limits=None, **fields):
+def fleet(root, count=2, first=1, context=None, limits=None, server=None, **fields):
     """Servers of version `first` and a state that knows them; nothing is released yet."""
-    servers = [Server(root) for _ in range(count)]
+    servers = [Server(root, **(server or {})) for _ in range(count)]
     try:
-        for server in servers:
-            server.start(bare_config(root, [first]))
+        for one in servers:
+            one.start(bare_config(root, [first]))
         context = context or Context.for_root(root, actor="alice@desk")
-        changes = {"replicas": tuple(server.target for server in servers), **fields}
+        changes = {"replicas": tuple(one.target for one in servers), **fields}
         configure(context, {SET: [MODEL]}, changes, {**LIMITS, **(limits or {})})
         yield context, servers
     finally:
-        for server in servers:
-            server.stop()
+        for one in servers:
+            one.stop()
 
 
 class Traffic:

@@ -18,6 +18,7 @@ from tests.unit.serving.releases.api_server import ApiServer
 from tests.unit.serving.releases.serving_fleet import SET, fleet, publish, release, serves
 
 kubernetes = pytest.importorskip("kubernetes")
+pytestmark = pytest.mark.filterwarnings("ignore:HTTPResponse.getheaders:DeprecationWarning")
 
 
 @pytest.fixture

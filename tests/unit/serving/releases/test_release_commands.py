@@ -1,15 +1,17 @@
 """Releases on two real servers, under traffic by label: no request fails, whatever is released."""
 
 import threading
+import time
 
 import pytest
 
 from crossrec.serving.releases.collect import collect
-from crossrec.serving.releases.commands import Options, canary, pin, promote, rollback
+from crossrec.serving.releases.commands import Options, canary, connected, pin, promote, rollback
 from crossrec.serving.releases.configure import configure
 from crossrec.serving.releases.context import Context
 from crossrec.serving.releases.errors import ConflictError, ReleaseError, UsageError
 from crossrec.serving.releases.reconcile import reconcile
+from crossrec.serving.releases.replica import Replica
 from crossrec.serving.releases.state import Canary
 from crossrec.serving.releases.versions import list_versions
 from tests.unit.serving.releases.serving_fleet import (
@@ -131,6 +133,78 @@ def test_a_replica_that_is_down_is_told_and_caught_up(fleet_of_two, root):
     found = reconcile(context)
     assert (found.behind, found.changed) == ([], [servers[1].target])
     both(servers, [1, 2], stable=2, canary=2)
+
+
+def test_servers_that_poll_the_file_follow_it(root):
+    with fleet(root, server={"model_config_poll_seconds": 0.05}, file_polled=True) as (context, servers):
+        promote(context, SET, release(1), Options())
+        with Traffic([server.target for server in servers]) as traffic:
+            canary(context, SET, release(2), 5.0, Options())
+            time.sleep(0.3)
+            both(servers, [1, 2], stable=1, canary=2)
+            promote(context, SET, release(2), Options())
+            promote(context, SET, release(3), Options())
+            rollback(context, SET, None, WHY)
+            time.sleep(0.3)
+            both(servers, [2], stable=2, canary=2)
+        assert traffic.failures == [] and traffic.answers > 20
+
+
+@pytest.mark.parametrize("polled", [False, True])
+def test_a_version_on_trial_is_in_the_file_only_for_servers_that_poll_it(root, polled):
+    seen = {}
+
+    def look(step):
+        seen[step] = "versions: 2" in (root / "models.config").read_text()
+
+    with fleet(root, file_polled=polled) as (context, _):
+        promote(context, SET, release(1), Options())
+        canary(Context.for_root(root, on_step=look), SET, release(2), 5.0, Options())
+    assert seen["load recorded"] is polled
+    assert seen["move shown"] is True
+
+
+def test_a_replica_that_goes_down_while_it_loads_stops_the_release(fleet_of_two):
+    context, servers = fleet_of_two
+
+    def stop(step):
+        if step == f"load: checked {servers[0].target}":
+            servers[1].stop()
+
+    with pytest.raises(
+        ReleaseError, match=f"a replica went down while it loaded 2: {servers[1].target}.*taken back|taken back"
+    ):
+        promote(Context.for_root(context.serving_root, on_step=stop), SET, release(2), Options())
+    assert serves(servers[0]) == ([1], {"stable": 1, "canary": 1})
+    assert stand(context).rejected == (), "the server may be to blame as well as the version"
+
+
+def test_replicas_by_name_and_what_stays_loaded(root):
+    with fleet(root, count=1) as (context, servers):
+        configure(context, {}, {"replicas": (f"dns:///localhost:{servers[0].port}",)}, {})
+        with connected(context.store.read()) as replicas:
+            assert servers[0].target in [replica.target for replica in replicas]
+        configure(context, {}, {"replicas": (servers[0].target,)}, {})
+        promote(context, SET, release(1), Options())
+        promote(context, SET, release(2), Options())
+        configure(context, {}, {"keep_previous": False}, {})
+        reconcile(context)
+        both(servers, [2], stable=2, canary=2)
+        promote(context, SET, release(3), Options())
+        both(servers, [3], stable=3, canary=3)
+        assert rollback(context, SET, None, WHY).operation.target == release(2)
+
+
+def test_other_models_of_the_servers_stay(adder_path, root, tmp_path):
+    publish(adder_path, tmp_path / "others", 1, "spelling")
+    other = bare_config(tmp_path / "others", [1], "spelling")
+    with fleet(root, count=1, other_models=other) as (context, servers):
+        for version in (1, 2):
+            promote(context, SET, release(version), Options())
+            with Replica(servers[0].target, 5.0) as replica:
+                assert {v: one.state for v, one in replica.statuses("spelling").items()} == {1: "AVAILABLE"}
+        with pytest.raises(UsageError, match="model spelling belongs to fleet.other_models already"):
+            configure(context, {"spelling": ["spelling"]}, {}, {})
 
 
 def test_a_rollback_needs_no_replica_that_is_up(fleet_of_two):
