@@ -12,6 +12,7 @@ from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 
 from crossrec.components.candidate_indexer.component import CandidateIndexer
+from crossrec.components.cross_selector.auto import with_granularities
 from crossrec.components.cross_selector.component import CrossSelector
 from crossrec.components.cross_selector.config import CrossSelectorConfig
 from crossrec.components.evaluation.component import Evaluation
@@ -152,6 +153,8 @@ def _modeling(
     """From validated examples to a published bundle."""
     table = spec.data.interactions
     all_features, crosses = expand(spec.features, spec.crosses.explicit)
+    if spec.crosses.auto is not None:
+        all_features, _ = with_granularities(all_features, spec.crosses.auto)
     transform = FeatureTransform(
         examples["interactions"],
         examples["items"],

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timezone
 
+from tfx.dsl.io import fileio
+
+from crossrec.components.cross_selector.report import FILE as SELECTION
+from crossrec.components.cross_selector.report import PICTURE, CrossReport, SelectionReport
 from crossrec.components.evaluation.report import FILE, Report
 from crossrec.components.example_gen.report import IngestReport, read_report
+from crossrec.components.features.crosses import HashedCross
 from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.publisher.executor import ALREADY_PUBLISHED
 from crossrec.pipeline.local_runner import NodeResult
@@ -19,14 +24,14 @@ def tell(results: Mapping[str, NodeResult]) -> str:
     """What was read, which crosses were used, how good the result is, where the release lies."""
     data = read_report(results["InteractionsExampleGen"].outputs["examples"].uri)
     items = read_report(results["ItemsExampleGen"].outputs["examples"].uri)
-    schema = FeatureSchema.read(results["CrossSelector"].outputs["cross_set"].uri)
+    crosses = results["CrossSelector"].outputs["cross_set"].uri
     evaluated = results["Evaluation"].outputs["report"]
     report = Report.read(evaluated.uri)
     return "\n".join(
         [
             *_data(data, items),
             "",
-            *_crosses(schema),
+            *_crosses(FeatureSchema.read(crosses), crosses),
             "",
             *_metrics(report, evaluated.uri),
             "",
@@ -51,15 +56,36 @@ def _day(seconds: int | None) -> str:
     return datetime.fromtimestamp(seconds or 0, timezone.utc).strftime("%Y-%m-%d")
 
 
-def _crosses(schema: FeatureSchema) -> list[str]:
+def _crosses(schema: FeatureSchema, directory: str) -> list[str]:
     if not schema.crosses:
         return ["Crosses   none"]
+    selection = SelectionReport.read(directory) if fileio.exists(f"{directory}/{SELECTION}") else None
+    measured = {cross.name: cross for cross in selection.crosses} if selection else {}
     width = max(len(cross.name) for cross in schema.crosses)
-    lines = [f"Crosses   {'':<{width}}  {'buckets':>9}  {'combinations':>12}  {'share an id':>11}"]
+    searched = f"{'named by':>9}  {'gain':>13}  " if selection else ""
+    lines = [f"Crosses   {'':<{width}}  {searched}{'combinations':>12}  {'share an id':>11}"]
     for cross in schema.crosses:
-        share = f"{100 * cross.collision_rate:.1f} %"
-        lines.append(f"          {cross.name:<{width}}  {cross.buckets:>9,}  {cross.distinct:>12,}  {share:>11}")
+        found = measured.get(cross.name)
+        told = f"{_source(found):>9}  {_gain(found):>13}  " if selection else ""
+        distinct = f"{cross.distinct:,}" if cross.distinct else ""
+        share = f"{100 * cross.collision_rate:.1f} %" if isinstance(cross.config, HashedCross) else ""
+        lines.append(f"          {cross.name:<{width}}  {told}{distinct:>12}  {share:>11}".rstrip())
+    if selection:
+        lines.append(
+            "          gain: log loss saved on later rows, in millinats a row, with its 95 % confidence interval"
+        )
+        lines.append(f"          {selection.looked_at:,} crosses looked at; picture and tables: {directory}/{PICTURE}")
     return lines
+
+
+def _source(cross: CrossReport | None) -> str:
+    return "the data" if cross and not cross.explicit else "the spec"
+
+
+def _gain(cross: CrossReport | None) -> str:
+    if cross is None:
+        return ""
+    return f"{1e3 * cross.gain.mean:.2f} ± {5e2 * (cross.gain.high - cross.gain.low):.2f}"
 
 
 def _metrics(report: Report, uri: str) -> list[str]:

@@ -12,6 +12,7 @@ from tfx.types import artifact_utils
 from crossrec.components import properties
 from crossrec.components.cross_selector.config import CrossSelectorConfig
 from crossrec.components.cross_selector.fit import FitPlan, add_fit
+from crossrec.components.cross_selector.select import RunInputs, find_crosses
 from crossrec.components.features.schema import FeatureSchema, add_crosses
 
 
@@ -28,16 +29,23 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         config = CrossSelectorConfig.model_validate_json(exec_properties["config"])
         graphs = properties.uri(input_dict, "transform_graphs")
         interactions = artifact_utils.get_single_instance(input_dict["transformed_interactions"])
+        training = properties.split_patterns(interactions)["train"]
+        directory = properties.uri(output_dict, "cross_set")
+        item_table = properties.uri(input_dict, "item_table")
+        schema = FeatureSchema.read(graphs)
+        spec = tft.TFTransformOutput(f"{graphs}/query").transformed_feature_spec()
+        chosen = find_crosses(
+            self._make_beam_pipeline,
+            config,
+            RunInputs(pattern=training, item_table=item_table, schema=schema, spec=spec),
+            directory,
+            self._get_tmp_dir(),
+        )
         plan = FitPlan(
-            schema=add_crosses(FeatureSchema.read(graphs), config.crosses.explicit),
-            item_table=properties.uri(input_dict, "item_table"),
+            schema=add_crosses(schema, (*config.crosses.explicit, *chosen)),
+            item_table=item_table,
             label=config.label,
-            spec=tft.TFTransformOutput(f"{graphs}/query").transformed_feature_spec(),
+            spec=spec,
         )
         with self._make_beam_pipeline() as pipeline:
-            add_fit(
-                pipeline,
-                properties.split_patterns(interactions)["train"],
-                plan,
-                properties.uri(output_dict, "cross_set"),
-            )
+            add_fit(pipeline, training, plan, directory)

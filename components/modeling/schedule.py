@@ -44,7 +44,7 @@ def share_of_epoch(config: ScheduleConfig, losses: Sequence[float], epochs: int)
         epochs: Epochs planned, at least one more than finished.
 
     Returns:
-        A number above 0, at most 1; 0 is possible only with the ``plateau`` of a floor of 0 after many falls.
+        A number above 0, at most 1.
     """
     if config.type == "cosine":
         fall = 0.5 * (1.0 + math.cos(math.pi * len(losses) / epochs))

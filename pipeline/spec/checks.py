@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from crossrec.components.cross_selector.auto import check_auto
 from crossrec.components.evaluation.config import LIST_METRICS, MEASURED_LISTS, TASK_METRICS
 from crossrec.components.example_gen.config import INTERACTION_LABEL, RECENT_ITEMS
 from crossrec.components.features.config import NAME, Categorical, RecentItems, raw_columns
@@ -24,6 +25,7 @@ def check(spec: Spec) -> list[str]:
     return [
         *_columns(spec),
         *check_crosses(spec.crosses.explicit, spec.features, spec.labels),
+        *(check_auto(spec.features, spec.crosses.auto) if spec.crosses.auto is not None else ()),
         *_towers(spec),
         *_ranking(spec),
         *_evaluation(spec),
