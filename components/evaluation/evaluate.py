@@ -14,7 +14,7 @@ from crossrec.components.evaluation.metrics import auc, log_loss, ranking_metric
 from crossrec.components.evaluation.queries import Queries
 from crossrec.components.evaluation.report import Report, judge
 from crossrec.components.features.item_table import Array, ItemTable
-from crossrec.components.features.schema import RETRIEVED, label_key
+from crossrec.components.features.schema import CANDIDATE, RETRIEVED, label_key
 from crossrec.components.ranking_trainer.config import TaskConfig
 from crossrec.serving.contract import names
 
@@ -76,11 +76,11 @@ def evaluate_ranking(
 ) -> dict[str, float]:
     """AUC, log loss and calibration of each task.
 
-    Only logged rows count where their labels vary; where every logged row is a positive, retrieval's
-    candidates are the negatives.
+    Only logged rows count where their labels vary. Where every logged row is a positive, the rows are those that
+    retrieval hands on, positives and negatives alike: one that it did not find is no question to the ranking.
 
     Args:
-        columns: Labels and ``@retrieved`` of the rows, ``[n]``.
+        columns: Labels, ``@retrieved`` and ``@candidate`` of the rows, ``[n]``.
         probabilities: float32 ``[n, tasks]``, as served, that is without knowledge of the place: for the AUC.
         tasks: The tasks.
         at_logged_places: The same at the places where rows were shown: for log loss and calibration.
@@ -89,8 +89,9 @@ def evaluate_ranking(
     out = {}
     for place, task in enumerate(tasks):
         labels = columns[label_key(task.label_column)]
-        logged = columns[RETRIEVED] == 0
-        rows = logged if len(np.unique(labels[logged])) == 2 else np.ones(len(labels), bool)
+        rows = columns[RETRIEVED] == 0
+        if len(np.unique(labels[rows])) < 2:
+            rows = columns[CANDIDATE] > 0
         if len(np.unique(labels[rows])) < 2:
             continue
         out[f"ranking/{task.name}/auc"] = auc(labels[rows], probabilities[rows, place])

@@ -10,7 +10,8 @@ import tensorflow as tf
 import tf_keras
 
 from crossrec.components.errors import DataError
-from crossrec.components.evaluation.metrics import RaggedItems, ranking_metrics
+from crossrec.components.evaluation.ragged import RaggedItems
+from crossrec.components.evaluation.ranking_metrics import ranking_metrics
 from crossrec.components.features.item_table import Array, ItemTable
 from crossrec.components.features.schema import ITEM_ROW, TIMESTAMP, FeatureSchema, label_key
 from crossrec.components.modeling import inputs, runtime, saving

@@ -95,7 +95,7 @@ def add_parser(subparsers: Any) -> None:
     gc.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     past = add("history", "show who did what, when and why", _history)
     past.add_argument("--limit", type=int, default=20, metavar="N", help="last events; 0 shows all (default: 20)")
-    past.add_argument("--verbose", action="store_true", help="each replica's answer too")
+    past.add_argument("--verbose", action="store_true", help="each phase and each replica's answer too")
     reconcile = add("reconcile", "finish or undo what was left, and bring every replica to what is wanted", _reconcile)
     reconcile.add_argument(
         "--watch", type=float, default=0.0, metavar="SECONDS", help="do it again and again, so often"
@@ -257,7 +257,11 @@ def _show(args: argparse.Namespace, context: Context) -> int:
     wanted = release.by_model()
     rows = [row for row in version_rows(context, state.release_set(name)) if wanted[row.model] == row.version]
     models = {model: describe_model(context.version_dir(model, version)) for model, version in release.versions}
-    events = [event for event in history(context.ledger, name, 0) if wanted in (event.get("to"), event.get("from"))]
+    events = [
+        event
+        for event in history(context.ledger, name, 0, phases=False)
+        if wanted in (event.get("to"), event.get("from"))
+    ]
     document = {
         "versions": rows,
         "models": {m: {"signatures": one.signatures, "ops": sorted(one.ops)} for m, one in models.items()},
@@ -328,7 +332,7 @@ def _gc(args: argparse.Namespace, context: Context) -> int:
 def _history(args: argparse.Namespace, context: Context) -> int:
     from crossrec.serving.releases.overview import history
 
-    events = history(context.ledger, args.model, args.limit)
+    events = history(context.ledger, args.model, args.limit, phases=args.verbose or args.json)
     return _print(args, {"events": events}, output.history_text(events, args.verbose))
 
 

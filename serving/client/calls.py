@@ -10,7 +10,17 @@ from crossrec.serving.client.config import Choice, ClientConfig, check_choice
 from crossrec.serving.client.decoding import Answer, rankings, recommendations
 from crossrec.serving.client.encoding import RequestLike, as_inputs
 from crossrec.serving.client.errors import CallError, ContractError, RequestError
-from crossrec.serving.client.exchange import Ask, AttemptFailed, Inquiry, Plan, Shared, exchange, new_attempt, send
+from crossrec.serving.client.exchange import (
+    Ask,
+    AttemptFailed,
+    Inquiry,
+    Plan,
+    Reply,
+    Shared,
+    exchange,
+    new_attempt,
+    send,
+)
 from crossrec.serving.client.knowledge import Knowledge, Known
 from crossrec.serving.client.observers import Call, CallEnd, Observer, Observers
 from crossrec.serving.client.schema import ModelMetadata, parse_metadata
@@ -18,7 +28,13 @@ from crossrec.serving.client.types import Ranking, Recommendations, Request, Ver
 from crossrec.serving.contract import messages, names
 
 Requests = Union[RequestLike, Sequence[RequestLike]]
-T = TypeVar("T")
+# How TensorFlow Serving begins when names, number or types of the inputs are not the signature's.
+_WRONG_INPUTS = (
+    "input size does not match signature",
+    "Signature input alias",
+    "Inputs contains invalid name",
+    "Expects arg[",
+)
 _Result = TypeVar("_Result", Recommendations, Ranking)
 
 
@@ -162,27 +178,41 @@ class Calls:
         deadline = call.started + call.deadline_seconds
         inquiry: Inquiry
 
+        used: Optional[Known] = None
+
+        def encode(known: Known) -> bytes:
+            nonlocal used
+            used = known
+            return known.encode(self.model_name, choice, signature, rows)
+
+        fresh: dict[str, Known] = {}
+
         def prepare(target: Target) -> Plan[bytes]:
-            known = self._knowledge.get(target.address, choice)
+            known = fresh.pop(target.address, None) or self._knowledge.get(target.address, choice)
             if known is None:
-                known = yield from self._learn(inquiry, target, choice)
-                return known.encode(self.model_name, choice, signature, rows)
+                return encode((yield from self._learn(inquiry, target, choice)))
             try:
-                return known.encode(self.model_name, choice, signature, rows)
+                return encode(known)
             except (RequestError, ContractError):
                 # A new version may take what this one does not.
                 current = yield from self._learn(inquiry, target, choice)
-                if current.metadata.signatures == known.metadata.signatures:
+                if current.same_inputs(known):
                     raise
-                return current.encode(self.model_name, choice, signature, rows)
+                return encode(current)
 
-        def mend(target: Target) -> Plan[bool]:
-            known = self._knowledge.get(target.address, choice)
-            try:
-                current = yield from self._learn(inquiry, target, choice)
-            except AttemptFailed:
-                return False  # the refusal says more than that
-            return known is None or current.metadata.signatures != known.metadata.signatures
+        def mend(reply: Reply) -> Plan[bool]:
+            if used is None or reply.attempt.method != messages.PREDICT_METHOD:
+                return False
+            target = reply.attempt.target
+            current = self._knowledge.get(target.address, choice)
+            if current is None or current.same_inputs(used):  # else another call has learned it meanwhile
+                try:
+                    current = yield from self._learn(inquiry, target, choice)
+                except AttemptFailed:
+                    return False  # the refusal says more than that
+            fresh[target.address] = current
+            # A refusal of inputs that are the right ones came from a version that has gone again.
+            return not current.same_inputs(used) or reply.details.startswith(_WRONG_INPUTS)
 
         inquiry = Inquiry(call, messages.PREDICT_METHOD, deadline, prepare, mend, options.target)
         with _Told(self.shared.observers, call) as told:

@@ -18,6 +18,8 @@ from crossrec.serving.client.observers import AttemptEnd, Call, Observers
 from crossrec.serving.client.policy import RetryBudget, retry_delay
 
 _REFUSALS = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION})
+# A label that moves to and fro may make a request wrong more than once.
+_MAX_MENDS = 3
 # An attempt with less than this share of the usual time says nothing about the target when it is late.
 _FAIR_SHARE = 0.5
 
@@ -156,7 +158,8 @@ class Inquiry(NamedTuple):
         method: Full name of the gRPC method.
         deadline: Monotonic time until which the call may take.
         prepare: Gives the request's bytes for a target; may ask the target first.
-        mend: Called after a refusal; tells whether the request would now be another one. None never asks again.
+        mend: Called after a refusal; tells whether it came from a version that takes other inputs than the request
+            was written for. None never sends again.
         only: Address to ask, where only one will do.
     """
 
@@ -164,7 +167,7 @@ class Inquiry(NamedTuple):
     method: str
     deadline: float
     prepare: Callable[[Target], Plan[bytes]]
-    mend: Optional[Callable[[Target], Plan[bool]]] = None
+    mend: Optional[Callable[[Reply], Plan[bool]]] = None
     only: Optional[str] = None
 
 
@@ -219,15 +222,15 @@ def exchange(shared: Shared, inquiry: Inquiry) -> Plan[tuple[Reply, int]]:
     """
     tried: list[Target] = []
     failures = 0
-    mended = False
+    mended = 0
     shared.budget.earn()
     while True:
         reply = yield from _attempt(shared, inquiry, tried)
         if reply.code is grpc.StatusCode.OK:
             return reply, failures + 1
-        if inquiry.mend is not None and not mended and reply.code in _REFUSALS:
-            mended = True
-            if (yield from inquiry.mend(reply.attempt.target)):
+        if inquiry.mend is not None and mended < _MAX_MENDS and reply.code in _REFUSALS:
+            mended += 1
+            if (yield from inquiry.mend(reply)):
                 continue
         failures += 1
         tried.append(reply.attempt.target)

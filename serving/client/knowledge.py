@@ -25,6 +25,10 @@ class Known:
         self._encoders: dict[str, SignatureEncoder] = {}
         self._prefixes: dict[tuple[str, Choice], bytes] = {}
 
+    def same_inputs(self, other: "Known") -> bool:
+        """Tell whether a request for the other's signatures is one for these, too."""
+        return self is other or self.metadata.signatures == other.metadata.signatures
+
     def encode(self, model_name: str, choice: Choice, signature: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
         """Write a PredictRequest.
 

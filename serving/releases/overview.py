@@ -21,6 +21,7 @@ from crossrec.serving.releases.wanted import wanted_models
 # Without an earlier load to go by: a conservative disk, and the graph's own time.
 _BYTES_PER_SECOND = 100e6
 _GRAPH_SECONDS = 2.0
+_PHASES = ("loaded", "moved")
 
 
 @dataclass(frozen=True)
@@ -134,18 +135,23 @@ def load_estimate(context: Context, release: Release) -> tuple[float, str]:
     return seconds, " and ".join(sorted(sources))
 
 
-def history(ledger: Ledger, set_name: str | None, limit: int) -> list[dict[str, Any]]:
+def history(ledger: Ledger, set_name: str | None, limit: int, phases: bool) -> list[dict[str, Any]]:
     """Read the last events.
 
     Args:
       ledger: The ledger.
       set_name: Only those of this set, and those of all sets; None for all.
       limit: How many; 0 for all.
+      phases: The phases between begin and end of an operation too.
 
     Returns:
       Events, the oldest first.
     """
-    events = [event for event in ledger.events() if set_name is None or event.get("set") in (None, set_name)]
+    events = [
+        event
+        for event in ledger.events()
+        if (set_name is None or event.get("set") in (None, set_name)) and (phases or event.get("event") not in _PHASES)
+    ]
     return events[-limit:] if limit else events
 
 

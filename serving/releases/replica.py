@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -43,16 +43,18 @@ class Replica:
       target: ``HOST:PORT``.
       timeout_seconds: Deadline of a call.
       tls: Files for TLS; None for a plain connection.
+      name: Name that the server's certificate must have; empty for the host of `target`.
     """
 
-    def __init__(self, target: str, timeout_seconds: float, tls: Tls | None = None) -> None:
+    def __init__(self, target: str, timeout_seconds: float, tls: Tls | None = None, name: str = "") -> None:
         self.target = target
         self._timeout_seconds = timeout_seconds
         self._seems_up = True
         if tls is None:
             self._channel = grpc.insecure_channel(target, options=_OPTIONS)
         else:
-            self._channel = grpc.secure_channel(target, _credentials(tls), options=_OPTIONS)
+            named = (("grpc.ssl_target_name_override", name),) if name else ()
+            self._channel = grpc.secure_channel(target, _credentials(tls), options=(*_OPTIONS, *named))
 
     def require_up(self) -> None:
         """Wait shortly for a connection.
@@ -208,8 +210,8 @@ def connect(fleet: Fleet) -> list[Replica]:
         raise UsageError(
             "fleet.replicas: is empty; name the servers with `crossrec release configure --replica HOST:PORT`"
         )
-    targets = dict.fromkeys(target for replica in fleet.replicas for target in _resolve(replica))
-    return [Replica(target, fleet.limits.call_timeout_seconds, fleet.tls) for target in targets]
+    targets = {target: name for replica in fleet.replicas for target, name in _resolve(replica).items()}
+    return [Replica(target, fleet.limits.call_timeout_seconds, fleet.tls, name) for target, name in targets.items()]
 
 
 def error_text(error: grpc.RpcError) -> str:
@@ -224,17 +226,18 @@ def error_text(error: grpc.RpcError) -> str:
     return f"{_code(error).name}: {cast(grpc.Call, error).details() or ''}"
 
 
-def _resolve(replica: str) -> Sequence[str]:
+def _resolve(replica: str) -> dict[str, str]:
+    """Return the name for the certificate by address."""
     if not replica.startswith(_DNS):
-        return [replica]
+        return {replica: ""}
     host, _, port = replica[len(_DNS) :].rpartition(":")
     try:
         found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     except socket.gaierror:
         # The call then fails with the name in its message, as for any server that is down.
-        return [f"{host}:{port}"]
+        return {f"{host}:{port}": ""}
     addresses = sorted({str(entry[4][0]) for entry in found})
-    return [f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for address in addresses]
+    return {f"[{one}]:{port}" if ":" in one else f"{one}:{port}": host for one in addresses}
 
 
 def _credentials(tls: Tls) -> Any:

@@ -19,19 +19,22 @@ from crossrec.serving.client import (
     Request,
     RequestError,
     RequestRefusedError,
+    TlsConfig,
     UnavailableError,
 )
+from tests.unit.serving.faulty_server import TWINS
 from tests.unit.serving.make_models import CATALOGUE, LIST_SIZE, copy_version, save_bundle
-from tests.unit.serving.serve_here import serve_here, until
+from tests.unit.serving.serve_here import model, model_config, serve_here, until
 
 # Models are loaded in the test's own process meanwhile.
 PATIENT = ClientConfig(deadline_seconds=30.0)
 
 
-@pytest.fixture
-def client(bundle_server):
-    with RecommenderClient(bundle_server.target, config=PATIENT) as client:
-        yield client
+@pytest.fixture(params=TWINS)
+def client(bundle_server, request):
+    client = TWINS[request.param](bundle_server.target, config=PATIENT)
+    yield client
+    client.close()
 
 
 def echo(answer):
@@ -263,6 +266,100 @@ def test_a_feature_of_a_new_version_is_found(bundle_path, tmp_path):
             os.rename(tmp_path / "staging" / "4", tmp_path / "4")
             until(lambda: {one.version: one.state for one in client.status()}.get(3) == "END")
             assert echo(client.recommend({"age": 3}))["age"] == "3.000000"
+
+
+@pytest.fixture(scope="module")
+def two_versions(bundle_path, tmp_path_factory):
+    """Base path with version 3 and a version 4 that takes `age` too."""
+    path = tmp_path_factory.mktemp("two")
+    copy_version(bundle_path / "3", path, "3")
+    return save_bundle(path, 4, extra_input=True)
+
+
+@pytest.fixture
+def labelled(two_versions):
+    """A server of both versions, and a call that moves its labels."""
+    with serve_here(two_versions, model_config=model_config(model("m", two_versions, versions=[3, 4]))) as server:
+        caller = server.caller()
+        caller.wait_for({4: "AVAILABLE", 3: "AVAILABLE"})
+        yield server, lambda **labels: caller.reload(model("m", two_versions, versions=[3, 4], labels=labels))
+
+
+@pytest.mark.parametrize("kind", TWINS)
+def test_labels_and_versions_are_asked_for_each_with_its_own_inputs(labelled, kind):
+    server, move = labelled
+    move(stable=3, canary=4)
+    client = TWINS[kind](server.target, "m", ClientConfig(version_label="stable", deadline_seconds=30.0))
+    assert client.recommend({}).model_version == 3
+    answer = client.recommend({"age": 3}, version_label="canary")
+    assert (answer.model_version, echo(answer)["age"]) == (4, "3.000000")
+    assert client.rank({"candidate_items": ["a"]}, version=4).model_version == 4
+    assert client.metadata(version_label="canary").version == 4
+    with pytest.raises(RequestError, match="age=3: is no input"):
+        client.recommend({"age": 3})
+    move(stable=4, canary=4)
+    assert client.recommend({"age": 3}).model_version == 4
+    assert client.recommend({}).model_version == 4
+    move(stable=3, canary=4)
+    assert client.recommend({}).model_version == 3
+    assert "age" not in echo(client.recommend({}))
+    with pytest.raises(RequestRefusedError, match="Unrecognized servable version label: other"):
+        client.recommend({}, version_label="other")
+    client.close()
+
+
+def test_labels_move_under_steady_calls(labelled):
+    server, move = labelled
+    move(stable=3)
+    stop, problems, versions = threading.Event(), [], []
+    with RecommenderClient(server.target, "m", ClientConfig(version_label="stable", deadline_seconds=30.0)) as client:
+
+        def ask(name):
+            while not stop.is_set():
+                try:
+                    answer = client.recommend({"user_id": name})
+                except Exception as error:
+                    problems.append(error)
+                    return
+                versions.append(answer.model_version)
+                if echo(answer)["user_id"] != name or ("age" in echo(answer)) != (answer.model_version == 4):
+                    problems.append(answer)
+
+        threads = [threading.Thread(target=ask, args=(f"u{number}",)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for turn in range(20):
+            seen = len(versions)
+            move(stable=4 - turn % 2)
+            until(lambda: problems or 4 - turn % 2 in versions[seen:])  # noqa: B023 - called at once
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert problems == []
+
+
+@pytest.mark.parametrize("kind", TWINS)
+def test_mutual_tls_with_the_server(bundle_path, tmp_path, kind):
+    pytest.importorskip("cryptography")
+    from tests.unit.serving.test_client_security import Authority
+
+    ours = Authority("ours")
+    key, chain = ours.issue("127.0.0.1")
+    config = tmp_path / "ssl.config"
+    pem = {"server_key": key, "server_cert": chain, "custom_ca": ours.pem}
+    lines = [f'{name}: "{text.decode()}"' for name, text in pem.items()]
+    config.write_text("\n".join([*lines, "client_verify: true"]))
+    own_key, own_chain = ours.issue("client")
+    with serve_here(bundle_path, ssl_config_file=config) as server:
+        server.caller()
+        for tls, admitted in ((TlsConfig(ours.pem, own_chain, own_key), True), (TlsConfig(ours.pem), False)):
+            client = TWINS[kind](server.target, "m", ClientConfig(deadline_seconds=30.0, tls=tls))
+            if admitted:
+                assert client.recommend({}).ids == tuple(CATALOGUE[:LIST_SIZE])
+            else:
+                with pytest.raises(UnavailableError):
+                    client.recommend({})
+            client.close()
 
 
 def test_a_closed_client_says_so(bundle_server):

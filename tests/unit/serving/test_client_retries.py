@@ -191,6 +191,20 @@ def test_a_refusal_is_answered_by_a_new_look_at_the_inputs(server, connect):
     assert len(server.predicts) == 5
 
 
+def test_a_version_that_comes_and_goes_costs_no_call(server, connect):
+    client = connect(server.target)
+    client.recommend({})
+    # Refused by a version that is gone again when the client looks: the look shows the inputs that were sent.
+    refusal = fail(CODE.INVALID_ARGUMENT, "input size does not match signature: 3!=4 len({...})")
+    server.script.extend([refusal, refusal])
+    assert client.recommend({}).ids == ITEMS
+    assert len(server.predicts) == 4
+    server.always = refusal
+    with pytest.raises(RequestRefusedError):
+        client.recommend({})
+    assert len(server.predicts) == 4 + 1 + 3, "not for ever"
+
+
 def test_an_answer_of_another_version_makes_the_client_look_again(server, connect):
     client = connect(server.target)
     client.recommend({})

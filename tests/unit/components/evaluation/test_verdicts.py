@@ -14,7 +14,7 @@ from crossrec.components.evaluation.metrics import RaggedItems
 from crossrec.components.evaluation.queries import Queries
 from crossrec.components.evaluation.report import Report, judge
 from crossrec.components.features.item_table import ItemTable
-from crossrec.components.features.schema import RETRIEVED, label_key
+from crossrec.components.features.schema import CANDIDATE, RETRIEVED, label_key
 from crossrec.components.ranking_trainer.config import TaskConfig
 
 METRICS = {"end_to_end/ndcg@10": 0.3, "popularity/ndcg@10": 0.1, "ranking/click/auc": math.nan}
@@ -85,11 +85,12 @@ def test_impossible_evaluations_are_refused(values, complaint):
 TASKS = (TaskConfig(name="click", label="clicked"), TaskConfig(name="buy", label="bought"))
 
 
-def ranking(clicked, bought, retrieved, probabilities):
+def ranking(clicked, bought, retrieved, probabilities, candidates=None):
     columns = {
         label_key("clicked"): np.array(clicked, np.float32),
         label_key("bought"): np.array(bought, np.float32),
         RETRIEVED: np.array(retrieved),
+        CANDIDATE: np.ones(len(clicked)) if candidates is None else np.array(candidates),
     }
     return evaluate_ranking(columns, np.array(probabilities, np.float32), TASKS)
 
@@ -104,6 +105,14 @@ def test_logged_rows_are_judged_where_their_labels_vary():
 def test_candidates_of_retrieval_are_the_negatives_where_every_logged_row_is_a_positive():
     found = ranking([1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [[0.9, 0.5], [0.2, 0.5], [0.5, 0.5], [0.1, 0.5]])
     assert found["ranking/click/auc"] == 0.75 and found["ranking/buy/auc"] == 0.5
+
+
+def test_a_positive_that_retrieval_did_not_find_is_no_question_to_the_ranking():
+    probabilities = [[0.9, 0.5], [0.2, 0.5], [0.5, 0.5], [0.1, 0.5]]
+    found = ranking([1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], probabilities, [1, 0, 1, 1])
+    assert found["ranking/click/auc"] == 1.0
+    logged = ranking([1, 0, 1, 0], [0] * 4, [0, 0, 0, 1], probabilities, [1, 1, 0, 1])
+    assert logged["ranking/click/auc"] == 1.0, "logged rows with both labels all count"
 
 
 def test_a_task_whose_labels_are_all_equal_has_no_figures():

@@ -9,6 +9,7 @@ from crossrec.pipeline.spec.errors import SpecError
 from crossrec.pipeline.spec.load import EXAMPLES, load_spec, parse_spec
 
 WORKING = yaml.safe_load((EXAMPLES / "marketplace" / "spec.yaml").read_text(encoding="utf-8"))
+WORKING["crosses"]["explicit"] = [{"inputs": ["user_segment", "category"]}, {"inputs": ["device", "price_band"]}]
 GONE = object()
 QUERY, ITEM = "features.query.", "features.item."
 

@@ -10,6 +10,7 @@ from crossrec.serving.releases.commands import Options, canary, connected, pin, 
 from crossrec.serving.releases.configure import configure
 from crossrec.serving.releases.context import Context
 from crossrec.serving.releases.errors import ConflictError, ReleaseError, UsageError
+from crossrec.serving.releases.fleet import Tls
 from crossrec.serving.releases.reconcile import reconcile
 from crossrec.serving.releases.replica import Replica
 from crossrec.serving.releases.state import Canary
@@ -26,6 +27,7 @@ from tests.unit.serving.releases.serving_fleet import (
     serves,
 )
 from tests.unit.serving.serve_here import until
+from tests.unit.serving.test_local_server_tls import Authority, write_config
 
 WHY = Options(reason="clicks fell")
 
@@ -353,3 +355,24 @@ def test_a_wrong_argument_is_named_and_changes_nothing(fleet_of_two, act, messag
     with pytest.raises(UsageError, match=message):
         act(context)
     assert context.store.read() == before
+
+
+def test_a_release_over_mutual_tls(root, tmp_path):
+    """By name, too: the addresses behind it are asked for a certificate of that name."""
+    own = Authority("releases")
+    config = write_config(tmp_path / "ssl.config", *own.issue("server"), own.certificate, True)
+    files = dict(zip(("key", "certificate"), own.issue("operator")), authority=own.certificate)
+    paths = {}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        paths[name] = str(tmp_path / name)
+    with fleet(root, count=1, server={"ssl_config_file": config}, tls=Tls(**paths)) as (context, servers):
+        assert promote(context, SET, release(1), Options()).behind == []
+        assert promote(context, SET, release(2), Options()).answers[0].labels == {MODEL: {"stable": 2, "canary": 2}}
+        configure(context, {}, {"replicas": (f"dns:///localhost:{servers[0].port}",)}, {})
+        assert servers[0].target not in reconcile(context).behind
+        configure(context, {}, {"tls": None}, {})
+        assert servers[0].target in reconcile(context).behind
+        with pytest.raises(UsageError, match="tls.authority: .*nowhere.pem cannot be read: .*correct the path"):
+            configure(context, {}, {"tls": Tls("nowhere.pem")}, {})
+            reconcile(context)
