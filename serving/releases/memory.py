@@ -108,10 +108,9 @@ def require_memory(target: str, plan: MemoryPlan) -> None:
     if not plan.fits:
         raise ReleaseError(
             f"{target}: the versions do not fit into memory together: {plan.explanation}. TensorFlow Serving loads the "
-            "new version before it lets the old one go. Raise the limit (`configure --memory-limit`), let "
-            "earlier versions "
-            "go (`configure --keep-previous no` and `reconcile`, `pin --off`), or give --ignore-memory if the "
-            "estimate is wrong"
+            "new version before it lets the old one go. Raise the limit (`configure --memory-limit`), let earlier "
+            "versions go (`configure --keep-previous no` and `reconcile`, `pin --off`), or give --ignore-memory if "
+            "the estimate is wrong"
         )
 
 

@@ -184,6 +184,17 @@ def test_calls_are_spread_by_two_choices(connect, servers):
     assert min(counts(servers)) >= 8
 
 
+def test_a_name_with_several_addresses_is_spread_over_them(connect, servers):
+    client = connect("ipv4:" + ",".join(targets(servers)))
+
+    def all_asked():
+        assert client.recommend({}).ids == ITEMS
+        return min(counts(servers)) >= 3
+
+    until(all_asked)
+    assert len(client.target_status()) == 1
+
+
 def test_a_bad_target_gets_no_calls_until_a_probe_went_well(connect, servers):
     bad = servers[0]
     bad.always = fail(CODE.UNAVAILABLE)

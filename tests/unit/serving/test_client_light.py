@@ -30,6 +30,7 @@ HEAVY = {
     "tensorflow_serving",
     "tfx",
     "apache_beam",
+    "opentelemetry",
     "pydantic",
     "pandas",
     "pyarrow",

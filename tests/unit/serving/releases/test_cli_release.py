@@ -47,6 +47,10 @@ def test_a_day_of_an_operator(release, servers):
     assert "m: stable 1" in out and "m/1: 1 golden answers right" in out and "m:canary = 1, " not in out
     out = release("canary", "2", "--percent", "5", "--by", "ann").out
     assert "m: stable 1, canary 2 with 5% of the traffic" in out and "loaded m/2 in " in out
+    watched = release("canary", "2", "--percent", "5", "--watch", "0.1", "--every", "1", "--guard", "true")
+    assert (
+        "canary 2 passed 1 checks" in watched.err and "canary 2 answers: golden 1, requests 4, errors 0" in watched.err
+    )
 
     lines = [line.split() for line in release("list").out.splitlines()]
     assert [line[:3] for line in lines] == [
