@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from crossrec.components.cross_selector.report import SelectionReport
 from crossrec.components.evaluation.report import Report
+from crossrec.components.features.schema import FeatureSchema
+from crossrec.pipeline.spec.load import parse_spec
 from tests.end_to_end.lineage import Lineage
 from tests.end_to_end.marketplace import lines_of, read_interactions, spec_content
 
@@ -19,6 +22,7 @@ NODES = [
     "ItemsExampleValidator",
     "InteractionsExampleValidator",
     "FeatureTransform",
+    "CrossSelector",
     "RetrievalTrainer",
     "CandidateIndexer",
     "RankingExamples",
@@ -71,11 +75,29 @@ def test_the_story_says_what_was_read(marketplace_run):
     assert days == sorted(days)
 
 
-def test_the_story_names_the_crosses_of_the_spec(marketplace_run):
-    for cross in spec_content()["crosses"]["explicit"]:
-        (line,) = lines_of(marketplace_run.stdout, "_x_".join(cross["inputs"]) + " ")
-        buckets, combinations = (int(cell.replace(",", "")) for cell in line.split()[1:3])
-        assert 0 < combinations < buckets
+def test_the_story_names_the_crosses_of_the_spec_and_those_that_were_found(marketplace_run):
+    directory = marketplace_run.uris["CrossSelector"]["cross_set"]
+    schema, selection = FeatureSchema.read(directory), SelectionReport.read(directory)
+    found = [cross for cross in selection.crosses if not cross.explicit]
+    assert found and {cross.name for cross in found} < {cross.name for cross in schema.crosses}
+    for cross in schema.crosses:
+        (line,) = lines_of(marketplace_run.stdout, f"{cross.name} ")
+        assert ("the data" in line) == (cross.name in {one.name for one in found})
+        assert f"{cross.distinct:,}" in line
+    for cross in found:
+        (line,) = lines_of(marketplace_run.stdout, f"{cross.name} ")
+        assert f"{1e3 * cross.gain.mean:.2f} ± " in line
+    explicit = {cross.name for cross in parse_spec(spec_content()).crosses.explicit}
+    assert explicit == {cross.name for cross in schema.crosses} - {cross.name for cross in found}
+
+
+def test_the_selection_leaves_a_picture_and_tables(marketplace_run):
+    directory = Path(marketplace_run.uris["CrossSelector"]["cross_set"])
+    selection = SelectionReport.read(str(directory))
+    assert (directory / "selection.png").read_bytes().startswith(b"\x89PNG\r\n")
+    rows = (directory / "selection.csv").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 1 + len(selection.crosses) + len(selection.refused)
+    assert len((directory / "pairs.csv").read_text(encoding="utf-8").splitlines()) == 1 + len(selection.pairs)
 
 
 def test_the_story_gives_the_report_s_figures(marketplace_run):
@@ -114,6 +136,7 @@ def test_the_release_descends_from_everything_that_went_into_it(lineage):
         ("ItemsExampleGen", "examples"),
         ("FeatureTransform", "transform_graphs"),
         ("FeatureTransform", "item_table"),
+        ("CrossSelector", "cross_set"),
         ("RetrievalTrainer", "retrieval_model"),
         ("CandidateIndexer", "candidate_index"),
         ("RankingTrainer", "ranking_model"),
