@@ -2,7 +2,8 @@
 
 For each seed a marketplace is simulated and crosses are selected from the candidate features of the marketplace
 example, numeric ones at several granularities. A chosen cross is true if it is planted, a shadow if the simulation's
-truth says that its pair inherits part of a planted one, else false.
+truth says that its pair inherits part of a planted one, unplanted if the model of clicks has that interaction without
+its being planted (budget and price, query and what it asks for), else false.
 """
 
 import argparse
@@ -36,6 +37,11 @@ TRAIN = 0.8
 GRANULARITIES = AutoCrosses().granularities
 # What each candidate is a version of, by the columns of the truth.
 COLUMNS = {"price_band": "price", "part_of_day": "timestamp", "hour": "timestamp"}
+
+# What moves clicks jointly beside the planted crosses: see the simulation's clicks.
+UNPLANTED = {
+    frozenset(pair) for pair in (("price_max", "price"), ("query", "category"), ("query", "brand"), ("query", "title"))
+}
 
 
 def column_of(name: str) -> str:
@@ -124,7 +130,8 @@ def judge(report: SelectionReport, truth: Truth) -> dict[str, Any]:
         "missed": [planted[inputs].name for inputs in detectable if inputs not in chosen],
         "chosen": len(chosen),
         "shadows": [" x ".join(sorted(one)) for one in chosen if one in shadows],
-        "false": [" x ".join(sorted(one)) for one in chosen if one not in shadows and one not in planted],
+        "unplanted": [" x ".join(sorted(one)) for one in chosen if one in UNPLANTED],
+        "false": [" x ".join(sorted(one)) for one in chosen if one not in {*planted, *shadows, *UNPLANTED}],
     }
 
 
@@ -184,7 +191,7 @@ def main() -> None:
         costs = {size: cost(size, Path(folder)) for size in sizes}
     chosen = sum(result["chosen"] for result in results)
     figures: dict[str, Any] = mean_and_sd({name: [r[name] for r in results] for name in ("found", "search_seconds")})
-    for kind in ("false", "shadows"):
+    for kind in ("false", "shadows", "unplanted"):
         figures[kind] = sum(len(result[kind]) for result in results)
         figures[f"{kind}_share"] = round(figures[kind] / max(chosen, 1), 4)
     for size, measured in costs.items():
