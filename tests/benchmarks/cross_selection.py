@@ -175,6 +175,7 @@ def main() -> None:
     """Print the figures; the last line is JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--small", action="store_true", help=f"one seed, {SMALL_ROWS:,} rows, no cost by rows")
     parser.add_argument("--large", action="store_true", help="cost at 10 million rows too")
@@ -186,7 +187,7 @@ def main() -> None:
     seeds, rows = (1, SMALL_ROWS) if options.small else (options.seeds, options.rows)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        results = [one_seed(seed, rows, Path(folder)) for seed in range(seeds)]
+        results = [one_seed(seed, rows, Path(folder)) for seed in range(options.first_seed, options.first_seed + seeds)]
         sizes = () if options.small else LARGE if options.large else LARGE[:2]
         costs = {size: cost(size, Path(folder)) for size in sizes}
     chosen = sum(result["chosen"] for result in results)
