@@ -49,12 +49,14 @@ class Requests:
 
     Attributes:
         features: Query features ``{name: [requests, width]}``.
+        users: Whose they are, int64 ``[requests]``.
         moments: Unix seconds, int64 ``[requests]``.
         starts: Where each request's items begin, int64 ``[requests + 1]``.
         items: Item rows, int64 ``[rows]``.
     """
 
     features: Mapping[str, Array]
+    users: Array
     moments: Array
     starts: Array
     items: Array
@@ -66,6 +68,7 @@ class Requests:
         """These requests and others."""
         return Requests(
             {name: np.concatenate([values, other.features[name]]) for name, values in self.features.items()},
+            np.concatenate([self.users, other.users]),
             np.concatenate([self.moments, other.moments]),
             np.concatenate([self.starts, self.starts[-1] + other.starts[1:]]),
             np.concatenate([self.items, other.items]),
@@ -102,6 +105,7 @@ def read_requests(rows: tf.data.Dataset, names: Sequence[str]) -> Requests:
     order = np.argsort(group, kind="stable")
     return Requests(
         {name: np.concatenate(values)[source[first]] for name, values in features.items()},
+        key[first, 0],
         key[first, 1],
         np.concatenate([[0], np.cumsum(np.bincount(group))]),
         item[order],
@@ -120,7 +124,7 @@ def request_batches(
         training: Size of a batch, and seed.
 
     Returns:
-        Batches of query features ``[B, width]``, ``TIMESTAMP`` ``[B, 1]`` and ``TARGETS`` ``[B, targets]``.
+        Batches of query features ``[B, width]``, ``USER`` and ``TIMESTAMP`` ``[B, 1]``, and ``TARGETS`` ``[B, targets]``.
 
     Raises:
         DataError: The feature that companions should join holds no recent items.
@@ -144,7 +148,7 @@ def request_batches(
         name: tf.TensorSpec([None, *values.shape[1:]], tf.as_dtype(values.dtype))
         for name, values in requests.features.items()
     }
-    signature[TIMESTAMP] = tf.TensorSpec([None, 1], tf.int64)
+    signature[USER] = signature[TIMESTAMP] = tf.TensorSpec([None, 1], tf.int64)
     signature[TARGETS] = tf.TensorSpec([None, config.targets], tf.int64)
     return tf.data.Dataset.from_generator(one_pass, output_signature=signature)
 
@@ -177,4 +181,5 @@ def make_batch(requests: Requests, chosen: Array, config: RequestsConfig, rng: n
     companion = place_as_target < 0
     moved[owners[companion], places[companion]] = items[companion]
     features = {name: values[chosen] for name, values in requests.features.items()}
-    return {**features, config.history: moved, TIMESTAMP: requests.moments[chosen][:, None], TARGETS: targets}
+    keys = {USER: requests.users[chosen][:, None], TIMESTAMP: requests.moments[chosen][:, None]}
+    return {**features, **keys, config.history: moved, TARGETS: targets}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -29,15 +30,22 @@ class DeepConfig(Frozen):
 
 
 class DeepNetwork(tf_keras.layers.Layer):
-    """Dense, (batch normalisation,) ReLU, dropout: ``[N, in]`` to ``[N, layers[-1]]``; without layers, the input."""
+    """Linear, (batch normalisation,) ReLU, dropout: ``[N, in]`` to ``[N, layers[-1]]``; without layers, the input.
 
-    def __init__(self, config: DeepConfig, **kwargs: Any):
+    Args:
+        config: The stack.
+        layer: Makes the linear layer of some units.
+    """
+
+    def __init__(
+        self,
+        config: DeepConfig,
+        layer: Callable[[int], tf_keras.layers.Layer] = tf_keras.layers.Dense,
+        **kwargs: Any,
+    ):
         """Constructs the layers."""
         super().__init__(**kwargs)
-        self._dense = [
-            tf_keras.layers.Dense(units, activation=None if config.batch_normalisation else "relu")
-            for units in config.layers
-        ]
+        self._linear = [layer(units) for units in config.layers]
         self._normalisations = [
             tf_keras.layers.BatchNormalization(momentum=NORMALISATION_MOMENTUM)
             for _ in config.layers * config.batch_normalisation
@@ -47,9 +55,9 @@ class DeepNetwork(tf_keras.layers.Layer):
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Maps ``[N, in]`` to ``[N, out]``."""
         hidden = inputs
-        for place, dense in enumerate(self._dense):
-            hidden = dense(hidden)
+        for place, linear in enumerate(self._linear):
+            hidden = linear(hidden)
             if self._normalisations:
-                hidden = tf.nn.relu(self._normalisations[place](hidden, training=training))
-            hidden = self._dropout(hidden, training=training)
+                hidden = self._normalisations[place](hidden, training=training)
+            hidden = self._dropout(tf.nn.relu(hidden), training=training)
         return hidden

@@ -6,6 +6,7 @@ Zhu, Jia, Cai, Dai, Li, Dong, Tang, Zhang: "FINAL: Factorized Interaction Layer 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import tensorflow as tf
@@ -13,7 +14,7 @@ import tf_keras
 from pydantic import Field, model_validator
 
 from crossrec.components.features.config import Frozen
-from crossrec.components.modeling.interactions.deep_network import NORMALISATION_MOMENTUM, DeepConfig
+from crossrec.components.modeling.interactions.deep_network import DeepConfig, DeepNetwork
 from crossrec.components.modeling.interactions.interaction import Interaction, Logits, flatten
 from crossrec.components.modeling.interactions.streams import streams_alone
 
@@ -75,32 +76,6 @@ class FactorisedLayer(tf_keras.layers.Layer):
         return linear + product if self._residual == "sum" else tf.concat([linear, product], -1)
 
 
-class FactorisedBlock(tf_keras.layers.Layer):
-    """Factorised layer, (batch normalisation,) ReLU, dropout; ``[N, D]`` to ``[N, layers[-1]]``."""
-
-    def __init__(self, config: DeepConfig, residual: Literal["sum", "concat"], **kwargs: Any):
-        """Constructs the layers."""
-        super().__init__(**kwargs)
-        self._layers = [
-            FactorisedLayer(units, residual, name=f"layer_{place}") for place, units in enumerate(config.layers)
-        ]
-        self._normalisations = [
-            tf_keras.layers.BatchNormalization(momentum=NORMALISATION_MOMENTUM)
-            for _ in config.layers * config.batch_normalisation
-        ]
-        self._dropout = tf_keras.layers.Dropout(config.dropout)
-
-    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Maps ``[N, D]`` to ``[N, layers[-1]]``."""
-        hidden = inputs
-        for place, layer in enumerate(self._layers):
-            hidden = layer(hidden)
-            if self._normalisations:
-                hidden = self._normalisations[place](hidden, training=training)
-            hidden = self._dropout(tf.nn.relu(hidden), training=training)
-        return hidden
-
-
 class FieldGate(tf_keras.layers.Layer):
     r"""Fields, and behind them :math:`e_i \odot (\sum_j w_{ij} e_j + b_i)`: ``[N, F, d]`` to ``[N, 2 F, d]``.
 
@@ -135,7 +110,7 @@ class FinalNet(Interaction):
         super().__init__(config, **kwargs)
         self._gate = FieldGate(name="gate") if self.config.field_gate else None
         self._blocks = [
-            FactorisedBlock(block, self.config.residual, name=f"block_{place}")
+            DeepNetwork(block, partial(FactorisedLayer, residual=self.config.residual), name=f"block_{place}")
             for place, block in enumerate(self.config.blocks)
         ]
 
@@ -145,7 +120,7 @@ class FinalNet(Interaction):
         inputs = [flatten(gated), flatten(fields)]
         return tf.concat([block(seen, training=training) for block, seen in zip(self._blocks, inputs)], -1)
 
-    def auxiliary_losses(self, hidden: tf.Tensor, logits: Logits, labels: tf.Tensor) -> tf.Tensor:
+    def auxiliary_losses(self, hidden: tf.Tensor, logits: Logits, labels: tf.Tensor) -> tf.Tensor | None:
         r"""Self-distillation: cross-entropy of each block alone with what both predict, which gets no gradient.
 
         Args:
@@ -155,10 +130,10 @@ class FinalNet(Interaction):
 
         Returns:
             :math:`\sum_k \mathrm{CE}(\sigma(\hat y_k), \sigma(\hat y))` times ``distillation``, float32 ``[N, tasks]``;
-            zeros with one block.
+            None with one block.
         """
         if len(self.config.blocks) < 2 or not self.config.distillation:
-            return tf.zeros_like(labels)
+            return None
         teacher = tf.stop_gradient(tf.sigmoid(tf.cast(logits(hidden), tf.float32)))
         sizes = [block.layers[-1] for block in self.config.blocks]
         losses = [

@@ -144,7 +144,7 @@ class TF4CTR(Interaction):
             easy, hard = easy * gate, hard * (1 - gate)
         return tf.concat([self._simple(easy, training=training), self._complex(hard, training=training)], -1)
 
-    def auxiliary_losses(self, hidden: tf.Tensor, logits: Logits, labels: tf.Tensor) -> tf.Tensor:
+    def auxiliary_losses(self, hidden: tf.Tensor, logits: Logits, labels: tf.Tensor) -> tf.Tensor | None:
         """The twin focus loss, to be added to the cross-entropy of the fused logits.
 
         Args:
@@ -153,10 +153,10 @@ class TF4CTR(Interaction):
             labels: float32 ``[N, tasks]``.
 
         Returns:
-            float32 ``[N, tasks]``.
+            float32 ``[N, tasks]``; None where ``twin_focus`` is 0.
         """
         if not self.config.twin_focus:
-            return tf.zeros_like(labels)
+            return None
         sizes = [self.config.simple.layers[-1], self.config.complex.layers[-1]]
         simple, complex_ = (tf.cast(logits(alone), tf.float32) for alone in streams_alone(hidden, sizes))
         return self.config.twin_focus * twin_focus_losses(simple, complex_, labels, self.config)

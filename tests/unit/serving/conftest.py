@@ -3,6 +3,26 @@ import pytest
 from tests.unit.serving.make_models import save_adder, save_bundle
 
 
+@pytest.fixture(params=["sync", "async"])
+def connect(request):
+    """Makes clients of both kinds."""
+    from tests.unit.serving.faulty_server import Connector
+
+    with Connector(request.param) as connector:
+        yield connector
+
+
+@pytest.fixture
+def servers():
+    """Two servers that do wrong what they are told to."""
+    from tests.unit.serving.faulty_server import FaultyServer
+
+    servers = [FaultyServer(), FaultyServer()]
+    yield servers
+    for server in servers:
+        server.stop()
+
+
 @pytest.fixture(scope="session")
 def tensorflow():
     import os

@@ -8,7 +8,7 @@ import pytest
 from crossrec.serving.client import BalanceConfig, RecommenderClient, RequestError, UnavailableError
 from crossrec.serving.client.balancing import TargetPool
 from crossrec.serving.client.policy import ejection_seconds
-from tests.unit.serving.faulty_server import CODE, ITEMS, TWINS, Connector, FaultyServer, fail
+from tests.unit.serving.faulty_server import CODE, ITEMS, FaultyServer, fail
 from tests.unit.serving.serve_here import until
 
 
@@ -18,12 +18,6 @@ def servers():
     yield servers
     for server in servers:
         server.stop()
-
-
-@pytest.fixture(params=TWINS)
-def connect(request):
-    with Connector(request.param) as connector:
-        yield connector
 
 
 def targets(servers):

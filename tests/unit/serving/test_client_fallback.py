@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from crossrec.serving.client import ContractError, DeadlineExceededError, Request, RequestError, UnavailableError
-from tests.unit.serving.faulty_server import CODE, ITEMS, TWINS, Connector, FaultyServer, fail, hang
+from tests.unit.serving.faulty_server import CODE, ITEMS, Connector, FaultyServer, fail, hang
 
 
 @pytest.fixture
@@ -13,12 +13,6 @@ def server():
     server = FaultyServer()
     yield server
     server.stop()
-
-
-@pytest.fixture(params=TWINS)
-def connect(request):
-    with Connector(request.param) as connector:
-        yield connector
 
 
 def popular(failed):

@@ -6,24 +6,10 @@ import pytest
 
 from crossrec.serving.client import HedgeConfig, RequestRefusedError, UnavailableError
 from crossrec.serving.contract import messages
-from tests.unit.serving.faulty_server import CODE, ITEMS, TWINS, Connector, FaultyServer, fail, hang, late
+from tests.unit.serving.faulty_server import CODE, ITEMS, fail, hang, late
 from tests.unit.serving.serve_here import until
 
 SOON = HedgeConfig(0.05)
-
-
-@pytest.fixture
-def servers():
-    servers = [FaultyServer(), FaultyServer()]
-    yield servers
-    for server in servers:
-        server.stop()
-
-
-@pytest.fixture(params=TWINS)
-def connect(request):
-    with Connector(request.param) as connector:
-        yield connector
 
 
 @pytest.fixture

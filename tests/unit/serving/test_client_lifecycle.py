@@ -35,12 +35,6 @@ def server():
     server.stop()
 
 
-@pytest.fixture(params=TWINS)
-def connect(request):
-    with Connector(request.param) as connector:
-        yield connector
-
-
 def test_the_twins_have_the_same_surface():
     def surface(kind):
         return {

@@ -9,7 +9,7 @@ import pytest
 from crossrec.serving.client import BalanceConfig, CallError, HedgeConfig, Observer, RequestError
 from crossrec.serving.client.telemetry import OpenTelemetryObserver
 from crossrec.serving.contract import messages
-from tests.unit.serving.faulty_server import CODE, ITEMS, TWINS, Connector, FaultyServer, fail, hang
+from tests.unit.serving.faulty_server import CODE, ITEMS, Connector, fail, hang
 from tests.unit.serving.serve_here import until
 
 
@@ -34,20 +34,6 @@ class Diary(Observer):
 
     def of(self, kind):
         return [line[-1] for line in self.lines if line[0] == kind]
-
-
-@pytest.fixture
-def servers():
-    servers = [FaultyServer(), FaultyServer()]
-    yield servers
-    for server in servers:
-        server.stop()
-
-
-@pytest.fixture(params=TWINS)
-def connect(request):
-    with Connector(request.param) as connector:
-        yield connector
 
 
 def test_a_call_from_begin_to_end(connect, servers):

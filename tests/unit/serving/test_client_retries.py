@@ -20,7 +20,7 @@ from crossrec.serving.client import (
 )
 from crossrec.serving.client.config import NEVER_RETRIED
 from crossrec.serving.client.policy import MIN_ATTEMPT_SECONDS, RetryBudget, backoff_limit, retry_delay
-from tests.unit.serving.faulty_server import CODE, ITEMS, QUICK, TWINS, Connector, FaultyServer, fail, hang, late
+from tests.unit.serving.faulty_server import CODE, ITEMS, QUICK, FaultyServer, fail, hang, late
 
 ERRORS = [code for code in CODE if code is not CODE.OK]
 
@@ -30,12 +30,6 @@ def server():
     server = FaultyServer()
     yield server
     server.stop()
-
-
-@pytest.fixture(params=TWINS)
-def connect(request):
-    with Connector(request.param) as connector:
-        yield connector
 
 
 def test_unavailable_is_retried(server, connect):

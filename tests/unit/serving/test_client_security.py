@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from crossrec.serving.client import AccessError, ClientConfig, RecommenderClient, TlsConfig, UnavailableError
-from tests.unit.serving.faulty_server import CODE, ITEMS, QUICK, TWINS, Connector, FaultyServer, fail
+from tests.unit.serving.faulty_server import CODE, ITEMS, QUICK, Connector, FaultyServer, fail
 
 x509 = pytest.importorskip("cryptography.x509")
 
@@ -86,12 +86,6 @@ def serve():
     yield serve
     for server in servers:
         server.stop()
-
-
-@pytest.fixture(params=TWINS)
-def connect(request):
-    with Connector(request.param) as connector:
-        yield connector
 
 
 def test_an_encrypted_connection(serve, connect, ours, theirs):

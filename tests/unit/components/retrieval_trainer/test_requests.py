@@ -25,6 +25,7 @@ def make_requests(sizes, width=6, known=2, seed=0):
     history[:, :known] = rng.integers(0, 50, [len(sizes), known])
     return Requests(
         {"recent_items": history, "user": np.arange(len(sizes))[:, None]},
+        70 + np.arange(len(sizes)),
         1000 + np.arange(len(sizes)),
         np.concatenate([[0], np.cumsum(sizes)]),
         100 + np.arange(sum(sizes)),
@@ -48,7 +49,7 @@ def test_rows_of_one_user_and_moment_are_one_request():
     assert len(found) == len(expected)
     for request in range(len(found)):
         user, moment = divmod(int(found.features["recent_items"][request, 0]), 10)
-        assert found.moments[request] == moment
+        assert (found.users[request], found.moments[request]) == (user, moment)
         mine = found.items[found.starts[request] : found.starts[request + 1]]
         assert sorted(mine) == sorted(expected[user, moment])
 
@@ -77,6 +78,8 @@ def test_companions_join_the_history_and_the_rest_are_targets(targets):
             assert (target[len(wanted) :] == -1).all()
             known = requests.features["recent_items"][request]
             assert list(history) == (companions + list(known))[: len(known)], "companions come first"
+            # What statistics of folds of users, or of parts of time, are looked up with.
+            assert batch[USER][place] == requests.users[request]
             assert batch[TIMESTAMP][place] == requests.moments[request]
             moved += len(companions)
     assert moved > 200

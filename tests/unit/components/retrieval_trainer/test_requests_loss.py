@@ -57,7 +57,7 @@ def test_ndcg_of_requests(new_items_only):
     rng = np.random.default_rng(0)
     wanted = [rng.choice(ITEMS, rng.integers(1, 5), replace=False) for _ in range(30)]
     starts = np.concatenate([[0], np.cumsum([len(items) for items in wanted])])
-    requests = Requests(query, np.zeros(30, np.int64), starts, np.concatenate(wanted))
+    requests = Requests(query, np.arange(30), np.zeros(30, np.int64), starts, np.concatenate(wanted))
     scores = model.embed_queries(query).numpy() @ model.embed_catalogue()[:-1].T
     expected = []
     for row, items in enumerate(wanted):

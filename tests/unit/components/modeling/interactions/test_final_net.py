@@ -148,7 +148,7 @@ def test_the_teacher_gets_no_gradient():
 def test_without_a_second_block_or_weight_nothing_is_distilled():
     for distillation, blocks in ((1.0, PLAIN[:1]), (0.0, PLAIN)):
         layer, fields, _, logits = make_distilled(distillation, blocks)
-        assert (layer.auxiliary_losses(layer(fields), logits, tf.ones([6, 2])).numpy() == 0).all()
+        assert layer.auxiliary_losses(layer(fields), logits, tf.ones([6, 2])) is None
 
 
 @pytest.mark.parametrize(
