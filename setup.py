@@ -33,8 +33,21 @@ PIPELINE = [
     "rich",
     "matplotlib",
 ]
+TELEMETRY = ["opentelemetry-api"]
+KUBERNETES = ["kubernetes"]
 TEXT = ["tensorflow-text==2.16.1"]
-DEV = ["pytest", "pytest-timeout", "ruff", "mypy", "types-PyYAML", "types-protobuf", "scipy"]
+DEV = [
+    *TELEMETRY,
+    *KUBERNETES,
+    "opentelemetry-sdk",
+    "pytest",
+    "pytest-timeout",
+    "ruff",
+    "mypy",
+    "types-PyYAML",
+    "types-protobuf",
+    "scipy",
+]
 
 setup(
     name="crossrec",
@@ -51,7 +64,13 @@ setup(
         "crossrec.serving": ["contract/*.binpb"],
     },
     install_requires=["grpcio>=1.48", "protobuf>=3.20.3", "numpy>=1.22"],
-    extras_require={"pipeline": PIPELINE, "text": TEXT, "dev": DEV},
+    extras_require={
+        "pipeline": PIPELINE,
+        "text": TEXT,
+        "telemetry": TELEMETRY,
+        "kubernetes": KUBERNETES,
+        "dev": DEV,
+    },
     entry_points={"console_scripts": ["crossrec = crossrec.pipeline.cli.main:main"]},
     zip_safe=False,
 )

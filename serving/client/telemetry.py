@@ -29,7 +29,7 @@ class OpenTelemetryObserver(Observer):
             from opentelemetry import metrics, propagate, trace
         except ImportError as error:
             raise ImportError(
-                "OpenTelemetryObserver needs opentelemetry-api: pip install opentelemetry-api opentelemetry-sdk"
+                "OpenTelemetryObserver needs opentelemetry-api: pip install 'crossrec[telemetry]'"
             ) from error
         self._trace = trace
         self._inject = propagate.inject

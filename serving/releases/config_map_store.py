@@ -102,7 +102,7 @@ def _default_api() -> Any:
     try:
         client, config = (importlib.import_module(f"kubernetes.{name}") for name in ("client", "config"))
     except ImportError as error:
-        raise UsageError("--config-map: needs the package kubernetes; pip install kubernetes") from error
+        raise UsageError("--config-map: needs the package kubernetes: pip install 'crossrec[kubernetes]'") from error
     try:
         config.load_incluster_config()
     except config.ConfigException:

@@ -60,7 +60,7 @@ def test_core_requires_three_packages(wheel, names):
     core = {line.split(">")[0].split("=")[0].strip() for line in lines if "extra ==" not in line}
     assert core == {"grpcio", "protobuf", "numpy"}
     extras = {line.partition(": ")[2] for line in metadata.splitlines() if line.startswith("Provides-Extra: ")}
-    assert extras == {"pipeline", "text", "dev"}
+    assert extras == {"pipeline", "text", "telemetry", "kubernetes", "dev"}
 
 
 def interpreter(version):

@@ -213,4 +213,4 @@ def test_the_package_is_named_where_it_is_missing():
         "except ImportError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    assert "pip install opentelemetry-api" in done.stdout
+    assert "pip install 'crossrec[telemetry]'" in done.stdout
