@@ -11,7 +11,20 @@ import grpc.aio
 from crossrec.serving.client.channels import channel_options, credentials, header_list
 from crossrec.serving.client.config import ClientConfig
 from crossrec.serving.client.errors import ClientStateError
-from crossrec.serving.client.exchange import Ask, Attempt, Cancel, Command, Plan, Probe, Reply, Sleep, Start, T, Wait
+from crossrec.serving.client.exchange import (
+    Ask,
+    Attempt,
+    Cancel,
+    Command,
+    Plan,
+    Probe,
+    Reply,
+    Sleep,
+    Start,
+    T,
+    Together,
+    Wait,
+)
 from crossrec.serving.client.observers import Observers
 
 _OK = grpc.StatusCode.OK
@@ -111,6 +124,12 @@ class AsyncTransport:
         if isinstance(command, Ask):
             result = command.function(command.argument)
             return await result if inspect.isawaitable(result) else result
+        if isinstance(command, Together):
+            ends = await asyncio.gather(*map(self.run, command.plans), return_exceptions=True)
+            for end in ends:
+                if isinstance(end, BaseException):
+                    raise end
+            return ends
         return self._start_probe(command)
 
     def _start_probe(self, probe: Probe) -> None:

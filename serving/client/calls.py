@@ -24,6 +24,7 @@ from crossrec.serving.client.exchange import (
 from crossrec.serving.client.knowledge import Knowledge, Known
 from crossrec.serving.client.observers import Call, CallEnd, Observer, Observers
 from crossrec.serving.client.schema import ModelMetadata, parse_metadata
+from crossrec.serving.client.traffic import RoutedRequest, split
 from crossrec.serving.client.types import Ranking, Recommendations, Request, VersionStatus
 from crossrec.serving.contract import messages, names
 
@@ -94,26 +95,36 @@ class Calls:
         if limit is not None and limit < 1:
             raise RequestError("limit", limit, "is no number of items", "Give 1 or more, or None for all")
         rows, single = _batch(requests)
-        results = yield from self._predict(
-            signature,
-            rows,
-            options,
-            lambda answer, latency, attempts: recommendations(answer, limit, latency, attempts),
-            lambda place, given, latency, attempts: fallbacks.as_recommendations(given, limit, latency, attempts),
-        )
+
+        def part(some: Sequence[Mapping[str, Any]], options: CallOptions) -> Plan[list[Recommendations]]:
+            return self._predict(
+                signature,
+                some,
+                options,
+                lambda answer, latency, attempts: recommendations(answer, limit, latency, attempts),
+                lambda place, given, latency, attempts: fallbacks.as_recommendations(given, limit, latency, attempts),
+            )
+
+        results: list[Recommendations] = yield from self._split(requests, rows, options, part)
         return results[0] if single else results
 
     def rank(self, requests: Requests, options: CallOptions) -> Plan[Union[Ranking, list[Ranking]]]:
         """Plan `rank`."""
         rows, single = _batch(requests)
-        candidates = [_candidates(row) for row in rows]
-        results = yield from self._predict(
-            names.RANK,
-            rows,
-            options,
-            lambda answer, latency, attempts: rankings(answer, candidates, latency, attempts),
-            lambda place, given, latency, attempts: fallbacks.as_ranking(given, candidates[place], latency, attempts),
-        )
+
+        def part(some: Sequence[Mapping[str, Any]], options: CallOptions) -> Plan[list[Ranking]]:
+            candidates = [_candidates(row) for row in some]
+            return self._predict(
+                names.RANK,
+                some,
+                options,
+                lambda answer, latency, attempts: rankings(answer, candidates, latency, attempts),
+                lambda place, given, latency, attempts: fallbacks.as_ranking(
+                    given, candidates[place], latency, attempts
+                ),
+            )
+
+        results: list[Ranking] = yield from self._split(requests, rows, options, part)
         return results[0] if single else results
 
     def status(self, options: CallOptions) -> Plan[list[VersionStatus]]:
@@ -164,6 +175,29 @@ class Calls:
                 note(reply.attempt.target, reply.payload)
         answer: bytes = reply.payload
         return answer
+
+    def _split(
+        self,
+        requests: Requests,
+        rows: Sequence[Mapping[str, Any]],
+        options: CallOptions,
+        part: Callable[[Sequence[Mapping[str, Any]], CallOptions], Plan[list[_Result]]],
+    ) -> Plan[Any]:
+        traffic = self.config.traffic
+        if traffic is None or options.version is not None or options.version_label is not None:
+            return (yield from part(rows, options))
+        asked = [requests] if isinstance(requests, (Request, Mapping)) else requests
+        routed = [
+            RoutedRequest(row, one.unit, one.request_id) if isinstance(one, Request) else RoutedRequest(row, None, None)
+            for row, one in zip(rows, asked)
+        ]
+        return (
+            yield from split(
+                traffic,
+                routed,
+                lambda places, label: part([rows[place] for place in places], options._replace(version_label=label)),
+            )
+        )
 
     def _predict(
         self,

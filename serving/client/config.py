@@ -3,11 +3,14 @@
 import os
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Callable, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Union
 
 import grpc
 
 from crossrec.serving.contract import names
+
+if TYPE_CHECKING:
+    from crossrec.serving.client.traffic import TrafficSplit
 
 Headers = Union[Mapping[str, str], Iterable[tuple[str, str]]]
 HeadersSource = Union[Headers, Callable[[], Union[Headers, Awaitable[Headers]]]]
@@ -205,6 +208,8 @@ class ClientConfig:
         keep_alive: Pings on the connections.
         headers: gRPC metadata of every call, such as ``{"authorization": "Bearer …"}``; or a callable that gives it
             for each attempt, so that a token can be fresh. The asyncio client also takes a coroutine function.
+        traffic: Chooses the version label of each request, as an experiment or a canary asks; not together with
+            `version` or `version_label`. A call that names a version or a label itself goes past it.
 
     Raises:
         ValueError: The values contradict each other.
@@ -219,9 +224,13 @@ class ClientConfig:
     tls: Optional[TlsConfig] = None
     keep_alive: KeepAliveConfig = KeepAliveConfig()
     headers: HeadersSource = field(default=(), repr=False)
+    traffic: "Optional[TrafficSplit]" = None
 
     def __post_init__(self) -> None:
         check_choice(self.version, self.version_label)
+        if self.traffic is not None and (self.version is not None or self.version_label is not None):
+            chosen = f"version={self.version}, version_label={self.version_label!r}"
+            raise ValueError(f"traffic={self.traffic!r} and {chosen}: give one of them")
         if not 0 < self.deadline_seconds < float("inf"):
             raise ValueError(f"deadline_seconds={self.deadline_seconds}: give a positive number of seconds")
 

@@ -100,7 +100,16 @@ class Ask(NamedTuple):
     argument: Any
 
 
-Command = Union[Attempt, Start, Wait, Cancel, Sleep, Probe, Ask]
+class Together(NamedTuple):
+    """Command: carry out several plans at the same time; the result is their results.
+
+    All of them are carried out to their ends; then the first error, in their order, is raised.
+    """
+
+    plans: Sequence[Any]
+
+
+Command = Union[Attempt, Start, Wait, Cancel, Sleep, Probe, Ask, Together]
 T = TypeVar("T")
 Plan = Generator[Command, Any, T]
 

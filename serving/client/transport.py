@@ -1,9 +1,11 @@
 """Carries plans out with blocking calls."""
 
+import contextvars
 import os
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, Optional, cast
 
 import grpc
@@ -11,7 +13,20 @@ import grpc
 from crossrec.serving.client.channels import channel_options, credentials, header_list
 from crossrec.serving.client.config import ClientConfig
 from crossrec.serving.client.errors import ClientStateError
-from crossrec.serving.client.exchange import Ask, Attempt, Cancel, Command, Plan, Probe, Reply, Sleep, Start, T, Wait
+from crossrec.serving.client.exchange import (
+    Ask,
+    Attempt,
+    Cancel,
+    Command,
+    Plan,
+    Probe,
+    Reply,
+    Sleep,
+    Start,
+    T,
+    Together,
+    Wait,
+)
 from crossrec.serving.client.observers import Observers
 
 _OK = grpc.StatusCode.OK
@@ -96,7 +111,34 @@ class Transport:
             return time.sleep(command.seconds)
         if isinstance(command, Ask):
             return command.function(command.argument)
+        if isinstance(command, Together):
+            return self._together(command.plans)
         return self._probe(command)
+
+    def _together(self, plans: Sequence[Plan[Any]]) -> list[Any]:
+        results: list[Any] = [None] * len(plans)
+        errors: list[Optional[BaseException]] = [None] * len(plans)
+
+        def run(place: int) -> None:
+            try:
+                results[place] = self.run(plans[place])
+            except BaseException as error:  # raised below, on the caller's thread
+                errors[place] = error
+
+        # Each thread sees the caller's context, which holds the current span of a trace.
+        threads = [
+            threading.Thread(target=contextvars.copy_context().run, args=(run, place), daemon=True)
+            for place in range(1, len(plans))
+        ]
+        for thread in threads:
+            thread.start()
+        run(0)
+        for thread in threads:
+            thread.join()
+        for error in errors:
+            if error is not None:
+                raise error
+        return results
 
     def _call(self, attempt: Attempt) -> Reply:
         headers, timeout = self._prepared(attempt)

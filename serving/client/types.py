@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import repeat
 from types import MappingProxyType
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -23,6 +23,9 @@ class Request:
             (`recent_items`: most recent first).
         exclude_items: Item ids that must not be recommended.
         candidate_items: Item ids to score; for `rank` only.
+        unit: Whom an experiment assigns to an arm, where that is none of the features, such as a cookie's id.
+            It is not sent to the model.
+        request_id: The caller's own id of the request, for exposure records. It is not sent to the model.
 
     Example:
         >>> Request({"user_id": "u17", "interests": ["sport"]}, exclude_items=["i4"]).features["user_id"]
@@ -32,6 +35,8 @@ class Request:
     features: Mapping[str, FeatureValue] = field(default_factory=dict)
     exclude_items: Sequence[str] = ()
     candidate_items: Sequence[str] = ()
+    unit: Optional[str] = None
+    request_id: Optional[str] = None
 
 
 class Item(NamedTuple):

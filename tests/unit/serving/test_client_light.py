@@ -11,9 +11,10 @@ PROBE = """
 import json, sys, time
 start = time.perf_counter()
 import crossrec.serving.client
+import crossrec.serving.experiments.analysis
 import crossrec.serving.contract.prediction_logs
 import crossrec.serving.local_server
-import crossrec.pipeline.cli.query, crossrec.pipeline.cli.serve
+import crossrec.pipeline.cli.experiment, crossrec.pipeline.cli.query, crossrec.pipeline.cli.serve
 # ru_maxrss would count the parent process too, which is as large as the tests that ran before.
 with open("/proc/self/status") as status:
     peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
