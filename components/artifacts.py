@@ -15,6 +15,7 @@ __all__ = [
     "CrossSet",
     "EvaluationReport",
     "ItemTable",
+    "PreviousModel",
     "RankingModel",
     "RetrievalModel",
     "ServingBundle",
@@ -40,6 +41,12 @@ class RankingModel(Artifact):
 
     TYPE_NAME = "crossrec.RankingModel"
     TYPE_ANNOTATION = Model
+
+
+class PreviousModel(Artifact):
+    """Which release a run's models start from, or that there is none."""
+
+    TYPE_NAME = "crossrec.PreviousModel"
 
 
 class ItemTable(Artifact):

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
+
+from tfx.dsl.io import fileio
 
 _BLESSED = "blessed"
 _MESSAGE = "blessing_message"
-_FILES = {True: "BLESSED", False: "NOT_BLESSED"}
+INFRA_NOT_BLESSED = "INFRA_NOT_BLESSED"
+_FILES = {
+    "ModelBlessing": {True: "BLESSED", False: "NOT_BLESSED"},
+    "InfraBlessing": {True: "INFRA_BLESSED", False: INFRA_NOT_BLESSED},
+}
 
 
 def write_blessing(artifact: Any, blessed: bool, message: str = "") -> None:
     """Write a verdict into a blessing artifact.
 
-    As TFX's Evaluator does: the custom property ``blessed`` is 1 or 0, and an empty file ``BLESSED`` or
-    ``NOT_BLESSED`` lies at the artifact's URI.
+    As TFX's Evaluator and InfraValidator do: the custom property ``blessed`` is 1 or 0, and an empty file ``BLESSED``
+    or ``NOT_BLESSED`` (``INFRA_BLESSED``, ``INFRA_NOT_BLESSED``) lies at the artifact's URI.
 
     Args:
       artifact: A ``ModelBlessing`` or ``InfraBlessing``.
       blessed: The verdict.
       message: Why, for people; kept as the custom property ``blessing_message``.
     """
-    directory = Path(artifact.uri)
-    directory.mkdir(parents=True, exist_ok=True)
+    files = _FILES[artifact.type_name]
+    fileio.makedirs(artifact.uri)
     # A retried execution may find the verdict of its predecessor.
-    (directory / _FILES[not blessed]).unlink(missing_ok=True)
-    (directory / _FILES[blessed]).write_text("", encoding="utf-8")
+    former = f"{artifact.uri}/{files[not blessed]}"
+    if fileio.exists(former):
+        fileio.remove(former)
+    with fileio.open(f"{artifact.uri}/{files[blessed]}", "w") as file:
+        file.write("")
     artifact.set_int_custom_property(_BLESSED, int(blessed))
     if message:
         artifact.set_string_custom_property(_MESSAGE, message)

@@ -9,6 +9,9 @@ from tfx.types import artifact_utils
 
 Artifacts = Mapping[str, list[types.Artifact]]
 
+INPUT_FINGERPRINT, TRAINED_UNTIL = "input_fingerprint", "trained_until"
+"""Custom properties of interactions and of bundles: of which data they are, and the first second behind training."""
+
 
 def uri(artifacts: Artifacts, name: str) -> str:
     """The URI of the one artifact of that name."""

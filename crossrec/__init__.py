@@ -19,6 +19,7 @@ _ARTIFACTS = (
     "CrossSet",
     "EvaluationReport",
     "ItemTable",
+    "PreviousModel",
     "RankingModel",
     "RetrievalModel",
     "ServingBundle",

@@ -8,9 +8,9 @@ from crossrec.pipeline.spec.spec import Spec
 
 
 def item_columns(spec: Spec) -> tuple[RawColumn, ...]:
-    """Columns of the items that features and lists need."""
+    """Columns of the items that features, lists and filters need."""
     kinds = dict(raw_columns(spec.features, "item"))
-    for column in spec.serving.display:
+    for column in (*spec.serving.display, *spec.index.filters):
         kinds.setdefault(column, "string")
     widths = raw_widths(spec.features, "item")
     return tuple(RawColumn(name=name, kind=kind, width=widths.get(name)) for name, kind in kinds.items())

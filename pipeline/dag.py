@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tfx import types
 from tfx.components import SchemaGen, StatisticsGen
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
@@ -18,6 +19,7 @@ from crossrec.components.cross_selector.config import CrossSelectorConfig
 from crossrec.components.evaluation.component import Evaluation
 from crossrec.components.evaluation.config import EvaluationRoles
 from crossrec.components.example_gen.component import InteractionsExampleGen, ItemsExampleGen
+from crossrec.components.example_gen.config import DataConfig, TableConfig
 from crossrec.components.example_gen.files import fingerprint
 from crossrec.components.example_validator.component import ExampleValidator
 from crossrec.components.feature_transform.component import FeatureTransform
@@ -29,12 +31,18 @@ from crossrec.components.ranking_examples.config import RankingExamplesConfig
 from crossrec.components.ranking_trainer.component import RankingTrainer
 from crossrec.components.retrieval_trainer.component import RetrievalTrainer
 from crossrec.components.serving_bundle.component import ServingBundle
+from crossrec.components.serving_check.component import ServingCheck
+from crossrec.components.serving_check.report import count_refusals
+from crossrec.components.warm_start.component import PreviousModel
+from crossrec.components.warm_start.records import of_other_data, read_records
 from crossrec.pipeline.columns import interaction_columns, item_columns
 from crossrec.pipeline.digest import code_digest
 from crossrec.pipeline.schemas import schema_path
+from crossrec.pipeline.spec.beam import of_all, of_node
 from crossrec.pipeline.spec.spec import Spec
 
-BEAM_ARGUMENTS = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
+RELEASE_NODES = ("ServingCheck", "Publisher")
+"""Nodes that only a release needs."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +52,12 @@ class Locations:
     Attributes:
         data: Directory that the spec's relative paths start from.
         root: The run root: artifacts, metadata, checkpoints, releases and logs lie below it.
+        data_is_here: Whether the data can be looked at while the graph is built.
     """
 
     data: str
     root: str
+    data_is_here: bool = True
 
     @property
     def artifacts(self) -> str:
@@ -75,23 +85,29 @@ class Locations:
         return f"{self.root}/logs"
 
 
-def build(spec: Spec, locations: Locations, cache: bool = True) -> Pipeline:
+def build(spec: Spec, locations: Locations, cache: bool = True, publish: bool = True) -> Pipeline:
     """The pipeline of a spec.
 
     Args:
         spec: The spec.
         locations: Where it reads and writes.
         cache: Whether results of unchanged steps are taken from earlier runs.
+        publish: Whether the nodes that lead to a release belong to it; the last one is the evaluation otherwise.
     """
     components, examples = _ingestion(spec, locations)
     components += _modeling(spec, locations, examples, components)
+    if not publish:
+        components = [node for node in components if node.id not in RELEASE_NODES]
+    for component in components:
+        if isinstance(component, BaseBeamComponent):
+            component.with_beam_pipeline_args(of_node(spec.beam, component.id))
     return Pipeline(
         pipeline_name=spec.name,
         pipeline_root=locations.artifacts,
         components=components,
         enable_cache=cache,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(locations.metadata),
-        beam_pipeline_args=list(BEAM_ARGUMENTS),
+        beam_pipeline_args=of_all(spec.beam),
     )
 
 
@@ -108,6 +124,15 @@ def never_cached(spec: Spec) -> tuple[str, ...]:
     return ("Publisher", *(node for node, path in imported.items() if path))
 
 
+def _fingerprint(config: DataConfig | TableConfig, locations: Locations) -> str:
+    """What of the data the cache looks at; nothing where the data cannot be seen yet."""
+    return fingerprint(config, locations.data) if locations.data_is_here else ""
+
+
+def _interactions_fingerprint(spec: Spec, locations: Locations) -> str:
+    return f"{_fingerprint(spec.data, locations)}-{code_digest('example_gen')}"
+
+
 def _ingestion(spec: Spec, locations: Locations) -> tuple[list[BaseNode], dict[str, types.BaseChannel]]:
     """Reading and validating both tables."""
     digest = code_digest("example_gen")
@@ -115,14 +140,14 @@ def _ingestion(spec: Spec, locations: Locations) -> tuple[list[BaseNode], dict[s
         data_dir=locations.data,
         config=spec.data.items,
         columns=item_columns(spec),
-        input_fingerprint=f"{fingerprint(spec.data.items, locations.data)}-{digest}",
+        input_fingerprint=f"{_fingerprint(spec.data.items, locations)}-{digest}",
     )
     interactions = InteractionsExampleGen(
         items=items.outputs["examples"],
         data_dir=locations.data,
         config=spec.data,
         columns=interaction_columns(spec),
-        input_fingerprint=f"{fingerprint(spec.data, locations.data)}-{digest}",
+        input_fingerprint=_interactions_fingerprint(spec, locations),
     )
     components = [items, interactions]
     schemas = {"items": spec.validation.items_schema, "interactions": spec.validation.interactions_schema}
@@ -167,7 +192,7 @@ def _modeling(
             position_column=table.position or "",
             labels=spec.labels,
             positive_label=spec.positive_label,
-            display=spec.serving.display,
+            display=tuple(dict.fromkeys((*spec.serving.display, *spec.index.filters))),
         ),
         code_digest("feature_transform"),
     )
@@ -185,15 +210,19 @@ def _modeling(
         code_digest("cross_selector"),
     )
     features["cross_set"] = selector.outputs["cross_set"]
+    previous = _previous(spec, locations, examples["interactions"])
+    start = {} if previous is None else {"previous_model": previous.outputs["previous_model"]}
     retrieval = RetrievalTrainer(
-        {**transformed, **features},
+        {**transformed, **features, **start},
         spec.retrieval.model_copy(update={"label": spec.positive_label}),
         code_digest("retrieval_trainer"),
         locations.checkpoints,
     )
     towers = {**features, "retrieval_model": retrieval.outputs["retrieval_model"]}
     indexer = CandidateIndexer(
-        {name: towers[name] for name in ("cross_set", "item_table", "retrieval_model")},
+        {**transformed, **towers},
+        spec.index,
+        max(spec.serving.candidates, spec.serving.list_size),
         code_digest("candidate_indexer"),
     )
     searchable = {**towers, "candidate_index": indexer.outputs["candidate_index"]}
@@ -209,13 +238,23 @@ def _modeling(
     )
     examples_of_ranking = {"ranking_examples": ranking_examples.outputs["ranking_examples"]}
     ranking = RankingTrainer(
-        {**examples_of_ranking, **features}, spec.ranking, code_digest("ranking_trainer"), locations.checkpoints
+        {**examples_of_ranking, **features, **start},
+        spec.ranking,
+        code_digest("ranking_trainer"),
+        locations.checkpoints,
     )
     ranked = {"ranking_model": ranking.outputs["ranking_model"]}
     raw = {"interactions": examples["interactions"]}
-    bundle = ServingBundle({**raw, **searchable, **ranked}, spec.serving, code_digest("serving_bundle"))
+    bundle = ServingBundle({**raw, **searchable, **ranked}, spec.serving.bundle, code_digest("serving_bundle"))
     evaluation = Evaluation(
-        {**raw, **examples_of_ranking, **features, **ranked, "bundle": bundle.outputs["bundle"]},
+        {
+            **raw,
+            **examples_of_ranking,
+            **features,
+            **ranked,
+            "candidate_index": indexer.outputs["candidate_index"],
+            "bundle": bundle.outputs["bundle"],
+        },
         spec.evaluation,
         EvaluationRoles(
             user=table.user,
@@ -226,10 +265,30 @@ def _modeling(
         ),
         code_digest("evaluation"),
     )
+    check = ServingCheck(
+        bundle.outputs["bundle"],
+        spec.serving.check,
+        model_name=spec.serving.model_name,
+        code_digest=code_digest("serving_check"),
+        refusals=count_refusals(locations.artifacts) if locations.data_is_here else 0,
+    )
     publisher = Publisher(
         bundle.outputs["bundle"],
         evaluation.outputs["blessing"],
+        check.outputs["blessing"],
         serving_root=locations.serving,
         model_name=spec.serving.model_name,
     )
-    return [transform, selector, retrieval, indexer, ranking_examples, ranking, bundle, evaluation, publisher]
+    made = [transform, selector, retrieval, indexer, ranking_examples, ranking, bundle, evaluation, check, publisher]
+    return made if previous is None else [previous, *made]
+
+
+def _previous(spec: Spec, locations: Locations, interactions: types.BaseChannel) -> PreviousModel | None:
+    """The look-up of the release to start from."""
+    if spec.warm_start is None:
+        return None
+    model, known = spec.serving.model_name, None
+    if locations.data_is_here:
+        records = of_other_data(read_records(locations.serving, model), _interactions_fingerprint(spec, locations))
+        known = [record.version for record in records]
+    return PreviousModel(interactions, spec.warm_start, locations.serving, model, known)

@@ -11,9 +11,16 @@ _SHARED = ("components/features", "components/modeling")
 # Code of other parts whose change no input artifact shows.
 _BORROWED = {
     "retrieval_trainer": ("components/evaluation/ragged.py", "components/evaluation/ranking_metrics.py"),
+    "candidate_indexer": ("serving/contract/names.py",),
     "ranking_trainer": ("components/evaluation/classification_metrics.py",),
-    "serving_bundle": ("serving/contract",),
+    "serving_bundle": ("serving/contract", "components/warm_start/lineage.py", "components/warm_start/records.py"),
     "evaluation": ("serving/contract",),
+    "serving_check": (
+        "serving/contract",
+        "serving/launch",
+        "serving/local_server",
+        *(f"serving/releases/{name}.py" for name in ("bundle", "checks", "errors", "fleet", "golden", "replica")),
+    ),
 }
 
 

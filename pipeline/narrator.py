@@ -22,12 +22,14 @@ _DOES = {
     "InteractionsExampleValidator": "holds the interactions against their schema",
     "FeatureTransform": "turns raw values into features",
     "CrossSelector": "finds, fits and measures the crosses",
+    "PreviousModel": "looks up the release to start from",
     "RetrievalTrainer": "trains the two towers",
-    "CandidateIndexer": "embeds the catalogue",
+    "CandidateIndexer": "embeds the catalogue and arranges it for search",
     "RankingExamples": "adds the candidates that retrieval would have shown",
     "RankingTrainer": "trains the ranking model on features and crosses",
     "ServingBundle": "joins everything into one SavedModel",
     "Evaluation": "measures retrieval, ranking and the bundle on the test split",
+    "ServingCheck": "loads the bundle into a server, asks it and measures it",
     "Publisher": "publishes the bundle if it is blessed",
 }
 

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 
 from tfx.dsl.io import fileio
 
+from crossrec.components.candidate_indexer.report import IndexReport
 from crossrec.components.cross_selector.report import FILE as SELECTION
 from crossrec.components.cross_selector.report import PICTURE, CrossReport, SelectionReport
 from crossrec.components.evaluation.report import FILE, Report
@@ -14,6 +15,8 @@ from crossrec.components.example_gen.report import IngestReport, read_report
 from crossrec.components.features.crosses import HashedCross
 from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.publisher.executor import ALREADY_PUBLISHED
+from crossrec.components.serving_check.report import FILE as CHECK_FILE
+from crossrec.components.serving_check.report import Report as CheckReport
 from crossrec.pipeline.local_runner import NodeResult
 
 # The report has more; these two say whether the right items are there, and whether they are high up.
@@ -21,19 +24,24 @@ _SHOWN = ("recall@", "ndcg@")
 
 
 def tell(results: Mapping[str, NodeResult]) -> str:
-    """What was read, which crosses were used, how good the result is, where the release lies."""
+    """What was read, which crosses were used, how good it is, what a server showed, where the release lies."""
     data = read_report(results["InteractionsExampleGen"].outputs["examples"].uri)
     items = read_report(results["ItemsExampleGen"].outputs["examples"].uri)
     crosses = results["CrossSelector"].outputs["cross_set"].uri
     evaluated = results["Evaluation"].outputs["report"]
     report = Report.read(evaluated.uri)
+    checked = results["ServingCheck"].outputs["blessing"].uri
     return "\n".join(
         [
             *_data(data, items),
             "",
             *_crosses(FeatureSchema.read(crosses), crosses),
             "",
+            *_index(IndexReport.read(results["CandidateIndexer"].outputs["candidate_index"].uri)),
+            "",
             *_metrics(report, evaluated.uri),
+            "",
+            *_check(CheckReport.read(checked), checked),
             "",
             *_release(results, report),
         ]
@@ -45,6 +53,8 @@ def _data(data: IngestReport, items: IngestReport) -> list[str]:
         f"Data      {data.rows_read:,} interactions read, {data.rows_kept:,} kept; "
         f"{data.users or 0:,} users, {items.items or items.rows_kept:,} items"
     ]
+    if data.window is not None:
+        lines.append(f"          window {data.window}")
     lines += [f"          dropped {count:,}: {reason}" for reason, count in data.dropped.items() if count]
     for name, split in data.splits.items():
         span = f"{_day(split.first)} to {_day(split.last)}" if split.first is not None else ""
@@ -78,6 +88,17 @@ def _crosses(schema: FeatureSchema, directory: str) -> list[str]:
     return lines
 
 
+def _index(index: IndexReport) -> list[str]:
+    if index.type == "exact":
+        return [f"Index     exact search of {index.items:,} items"]
+    return [
+        f"Index     {index.items:,} items in {index.partitions:,} partitions; a search looks at {index.probes:,}",
+        f"          and finds {100 * index.recall:.1f} % of the {index.depth} best items, "
+        f"on {index.queries:,} validation queries (wanted: {100 * index.recall_target:g} %)",
+        f"          {index.seconds:.0f} s to build and measure; {index.bytes / 1e6:,.0f} MB",
+    ]
+
+
 def _source(cross: CrossReport | None) -> str:
     return "the data" if cross and not cross.explicit else "the spec"
 
@@ -108,6 +129,26 @@ def _metrics(report: Report, uri: str) -> list[str]:
             f"          ranking by {task}: AUC {auc:.4f}, log loss {loss:.4f}, predicted : observed {ratio:.2f}"
         )
     return [*lines, f"          all figures: {uri}/{FILE}"]
+
+
+def _check(report: CheckReport, uri: str) -> list[str]:
+    lines = []
+    if report.load_seconds is not None:
+        lines.append(f"{report.server} started and loaded the bundle in {report.load_seconds:.1f} s")
+    right = sum(not answer.problems for answer in report.golden)
+    if report.golden:
+        worst = report.worst_deviation
+        told = "" if worst is None else f"; scores differ by {worst:.1e} at most" if worst else "; scores are the same"
+        lines.append(f"{right} of {len(report.golden)} golden answers are right{told}")
+    latency = report.latency
+    if latency is not None and latency.p50_ms is not None and latency.p99_ms is not None:
+        lines.append(
+            f"p50 {latency.p50_ms:.1f} ms, p99 {latency.p99_ms:.1f} ms over {latency.requests:,} requests, "
+            f"{report.config.concurrency} at a time"
+        )
+    lines += [f"not blessed: {failure}" for failure in report.failures]
+    lines.append(f"all of it: {uri}/{CHECK_FILE}")
+    return [f"{'Server' if not place else '':<10}{line}" for place, line in enumerate(lines)]
 
 
 def _release(results: Mapping[str, NodeResult], report: Report) -> list[str]:

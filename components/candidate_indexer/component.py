@@ -6,31 +6,46 @@ from collections.abc import Mapping
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import standard_artifacts
 
-from crossrec.components.artifacts import CandidateIndex, CrossSet, ItemTable, RetrievalModel
+from crossrec.components.artifacts import CandidateIndex, CrossSet, ItemTable, RetrievalModel, TransformGraphs
+from crossrec.components.candidate_indexer.config import IndexConfig
 from crossrec.components.candidate_indexer.executor import Executor
 from crossrec.components.specs import make_spec, output_channels
 
 CandidateIndexerSpec = make_spec(
     "CandidateIndexerSpec",
-    inputs={"cross_set": CrossSet, "item_table": ItemTable, "retrieval_model": RetrievalModel},
+    inputs={
+        "transformed_interactions": standard_artifacts.Examples,
+        "transform_graphs": TransformGraphs,
+        "cross_set": CrossSet,
+        "item_table": ItemTable,
+        "retrieval_model": RetrievalModel,
+    },
     outputs={"candidate_index": CandidateIndex},
-    parameters={"code_digest": str},
+    parameters={"config": str, "depth": int, "code_digest": str},
 )
 
 
 class CandidateIndexer(base_component.BaseComponent):
-    """Embeds every item with the candidate tower and arranges the embeddings for search."""
+    """Embeds every item with the candidate tower, arranges the embeddings for search and measures the search."""
 
     SPEC_CLASS = CandidateIndexerSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(self, channels: Mapping[str, types.BaseChannel], code_digest: str):
+    def __init__(self, channels: Mapping[str, types.BaseChannel], config: IndexConfig, depth: int, code_digest: str):
         """Constructs the component.
 
         Args:
-            channels: ``cross_set``, ``item_table``, ``retrieval_model``.
+            channels: ``transformed_interactions``, ``transform_graphs``, ``cross_set``, ``item_table``,
+                ``retrieval_model``.
+            config: The ``index`` section of the spec.
+            depth: Items that one search gives.
             code_digest: Digest of the code, so that the cache notices a change.
         """
         outputs = output_channels(CandidateIndexerSpec)
-        super().__init__(spec=CandidateIndexerSpec(**channels, code_digest=code_digest, **outputs))
+        super().__init__(
+            spec=CandidateIndexerSpec(
+                **channels, config=config.model_dump_json(), depth=depth, code_digest=code_digest, **outputs
+            )
+        )

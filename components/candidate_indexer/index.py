@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import io
-import json
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 from tfx.dsl.io import fileio
 
+from crossrec.components.candidate_indexer.filters import Filters
 from crossrec.components.features.item_table import Array
 
 _SERVED = "served"
 
 
 def write_index(directory: str, embeddings: Array, served: Array | None = None) -> None:
-    """Writes an index.
+    """Writes the embeddings of an index.
 
     Args:
         directory: Where to.
@@ -38,8 +39,6 @@ def write_index(directory: str, embeddings: Array, served: Array | None = None) 
     np.save(buffer, embeddings)
     with fileio.open(f"{directory}/embeddings.npy", "wb") as file:
         file.write(buffer.getvalue())
-    with fileio.open(f"{directory}/index.json", "w") as file:
-        file.write(json.dumps({"type": "exact", "items": len(embeddings) - 1, "dimension": embeddings.shape[1]}))
 
 
 def read_embeddings(directory: str, served: bool = False) -> Array:
@@ -59,10 +58,11 @@ def read_embeddings(directory: str, served: bool = False) -> Array:
 class ExactIndex(tf.Module):
     """All scores, the best k. Ties go to the lower row."""
 
-    def __init__(self, embeddings: Array):
+    def __init__(self, embeddings: Array, filters: Filters | None = None):
         """Copies the embeddings ``[N + 1, D]`` into a variable."""
         super().__init__(name="exact_index")
         self.items = len(embeddings) - 1
+        self.filters = Filters({}) if filters is None else filters
         self._embeddings = tf.Variable(embeddings, trainable=False, name="candidate_embeddings")
 
     def score(self, queries: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
@@ -78,18 +78,28 @@ class ExactIndex(tf.Module):
         known = tf.where(rows < 0, tf.constant(self.items, rows.dtype), rows)
         return tf.einsum("bd,bcd->bc", queries, tf.gather(self._embeddings, known))
 
-    def search(self, queries: tf.Tensor, exclude: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """The k items of highest score, the excluded ones left out before the cut.
+    def search(
+        self,
+        queries: tf.Tensor,
+        exclude: tf.Tensor,
+        k: int,
+        probes: tf.Tensor | None = None,
+        wanted: Mapping[str, tf.Tensor] | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The k items of highest score, those excluded or not wanted left out before the cut.
 
         Args:
             queries: float32 ``[B, D]``.
             exclude: int64 rows ``[B, E]``; negative rows are padding.
             k: Items wanted, at most the number of items.
+            probes: Has no meaning here.
+            wanted: What ``filters.wanted`` gave; nothing is filtered without.
 
         Returns:
             Scores float32 ``[B, k]``, descending, and rows int64 ``[B, k]``. Where fewer than k items
             are left the score is -inf and the row -1.
         """
+        del probes
         scores = tf.matmul(queries, self._embeddings, transpose_b=True)
         batch = tf.broadcast_to(tf.range(tf.shape(exclude, tf.int64)[0], dtype=tf.int64)[:, None], tf.shape(exclude))
         # The column of the unknown item takes the padding, and is itself never a result.
@@ -97,6 +107,9 @@ class ExactIndex(tf.Module):
         places = tf.stack([tf.reshape(batch, [-1]), tf.reshape(columns, [-1])], 1)
         none = tf.fill([tf.shape(places)[0]], tf.constant(float("-inf")))
         scores = tf.tensor_scatter_nd_update(scores, places, none)[:, : self.items]
+        if wanted:
+            codes = {name: codes[None] for name, codes in self.filters.codes.items()}
+            scores = tf.where(self.filters.passes(wanted, codes), scores, float("-inf"))
         best, rows = tf.math.top_k(scores, k=min(k, self.items))
         rows = tf.where(tf.math.is_inf(best), tf.constant(-1, tf.int64), tf.cast(rows, tf.int64))
         return best, rows

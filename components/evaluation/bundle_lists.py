@@ -28,6 +28,10 @@ def ask(bundle: Any, signature: str, queries: Queries, items: Array) -> Array:
     """
     rows = {item.encode("utf-8"): row for row, item in enumerate(items)}
     call = bundle.signatures[signature]
+    # What the search may be told, and is not: its inputs have to be sent all the same.
+    known = (*queries.inputs, names.EXCLUDE_ITEMS)
+    specs = call.structured_input_signature[1]
+    further = {name: spec for name, spec in specs.items() if name not in known}
     lists = []
     for start in range(0, len(queries), _BATCH):
         stop = min(start + _BATCH, len(queries))
@@ -39,6 +43,9 @@ def ask(bundle: Any, signature: str, queries: Queries, items: Array) -> Array:
         for place, row in enumerate(excluded):
             exclude[place, : len(row)] = items[row]
         inputs = {name: tf.constant(values[start:stop]) for name, values in queries.inputs.items()}
-        answer = call(**inputs, **{names.EXCLUDE_ITEMS: tf.constant(exclude, tf.string)})[names.ITEM_IDS].numpy()
+        inputs[names.EXCLUDE_ITEMS] = tf.constant(exclude, tf.string)
+        for name, spec in further.items():
+            inputs[name] = tf.zeros([stop - start] + [0] * (spec.shape.rank - 1), spec.dtype)
+        answer = call(**inputs)[names.ITEM_IDS].numpy()
         lists.append(np.array([[rows.get(item, -1) for item in line] for line in answer], np.int64))
     return np.concatenate(lists)

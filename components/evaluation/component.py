@@ -22,6 +22,7 @@ EvaluationSpec = make_spec(
         "cross_set": artifacts.CrossSet,
         "item_table": artifacts.ItemTable,
         "ranking_model": artifacts.RankingModel,
+        "candidate_index": artifacts.CandidateIndex,
         "bundle": artifacts.ServingBundle,
     },
     outputs={"report": artifacts.EvaluationReport, "blessing": standard_artifacts.ModelBlessing},
@@ -46,7 +47,7 @@ class Evaluation(base_component.BaseComponent):
 
         Args:
             channels: ``interactions`` (raw), ``ranking_examples``, ``transform_graphs``, ``cross_set``, ``item_table``,
-                ``ranking_model``, ``bundle``.
+                ``ranking_model``, ``candidate_index``, ``bundle``.
             config: Metrics, slices, thresholds.
             roles: Role columns of the interactions.
             code_digest: Digest of the code, so that the cache notices a change.

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from crossrec.components.candidate_indexer.report import IndexReport
 from crossrec.components.evaluation.baselines import Popularity
 from crossrec.components.evaluation.bundle_lists import ask
-from crossrec.components.evaluation.config import EvaluationConfig
+from crossrec.components.evaluation.config import EvaluationConfig, ThresholdConfig
 from crossrec.components.evaluation.metrics import auc, log_loss, ranking_metrics
 from crossrec.components.evaluation.queries import Queries
 from crossrec.components.evaluation.report import Report, judge
@@ -107,6 +108,7 @@ def evaluate(
     queries: Queries,
     ranking: dict[str, float],
     config: EvaluationConfig,
+    index: IndexReport | None = None,
 ) -> Report:
     """The whole report.
 
@@ -116,8 +118,13 @@ def evaluate(
         queries: The queries.
         ranking: What ``evaluate_ranking`` gave.
         config: Cut-offs, slices, thresholds.
+        index: Of a partitioned one the recall is a figure too, and its target a threshold.
     """
     means, slices = evaluate_lists(bundle, table, queries, config)
     metrics = means | ranking
+    thresholds = config.thresholds
+    if index is not None and index.type == "partitioned":
+        metrics[index.metric] = index.recall
+        thresholds += (ThresholdConfig(metric=index.metric, minimum=index.recall_target),)
     counts = {"queries": len(queries), "items": table.items, "relevant": len(queries.relevant.items)}
-    return Report(metrics=metrics, slices=slices, counts=counts, verdicts=judge(metrics, config.thresholds))
+    return Report(metrics=metrics, slices=slices, counts=counts, verdicts=judge(metrics, thresholds))

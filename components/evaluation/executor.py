@@ -12,6 +12,7 @@ from tfx.types import artifact_utils
 
 from crossrec.components import properties
 from crossrec.components.blessing import write_blessing
+from crossrec.components.candidate_indexer.report import IndexReport
 from crossrec.components.evaluation.config import EvaluationConfig, EvaluationRoles
 from crossrec.components.evaluation.evaluate import evaluate, evaluate_ranking
 from crossrec.components.evaluation.queries import read_queries
@@ -61,6 +62,7 @@ class Executor(base_executor.BaseExecutor):
             queries,
             evaluate_ranking(columns, probabilities, ranking_config.tasks, placed),
             config,
+            IndexReport.read(properties.uri(input_dict, "candidate_index")),
         )
         report.write(properties.uri(output_dict, "report"))
         failed = [f"{v.metric} is {v.value:.4f}, must be {v.bound}" for v in report.verdicts if not v.passed]

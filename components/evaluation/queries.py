@@ -54,18 +54,10 @@ def read_queries(
     Raises:
         DataError: The test split has no positive row that counts.
     """
-    needed: dict[str, RawKind] = {
-        **columns,
-        roles.user: "string",
-        roles.item: "string",
-        roles.timestamp: "int",
-        roles.label: "float",
-    }
     group_column = roles.user if config.group_by == "user" else roles.request
-    needed.setdefault(group_column, "string")
-    rows = concatenate(list(raw_batches(patterns["test"], needed, _BATCH)))
     known_items = {item.encode("utf-8"): row for row, item in enumerate(items)}
-    item_rows = _lookup(known_items, rows[roles.item])
+    rows = _read_roles(patterns["test"], roles, group_column, known_items)
+    item_rows = rows[roles.item]
     # The first row of a group is the moment of the query: later rows may know its answers.
     order = np.argsort(rows[roles.timestamp], kind="stable")
     _, first, group = np.unique(rows[group_column][order], return_index=True, return_inverse=True)
@@ -91,10 +83,57 @@ def read_queries(
     if len(wanted) > config.max_queries:
         wanted = wanted[np.linspace(0, len(wanted) - 1, config.max_queries).astype(np.int64)]
     return Queries(
-        inputs={name: rows[name][order[first[wanted]]] for name in columns},
+        inputs=_read_rows(patterns["test"], columns, order[first[wanted]]),
         relevant=_select(pairs, wanted),
         excluded=_select(excluded, wanted),
     )
+
+
+def _read_roles(
+    pattern: str, roles: EvaluationRoles, group_column: str, items: Mapping[bytes, int]
+) -> dict[str, Array]:
+    """What decides which queries there are, of every row; ids that repeat are in memory once.
+
+    The columns of the features, which take ten times as much, are read for the chosen rows only.
+    """
+    columns: dict[str, RawKind] = {
+        roles.user: "string",
+        roles.item: "string",
+        roles.timestamp: "int",
+        roles.label: "float",
+        group_column: "string",
+    }
+    known: dict[bytes, bytes] = {}
+    batches = []
+    for batch in raw_batches(pattern, columns, _BATCH):
+        batch[roles.item] = _lookup(items, batch[roles.item])
+        for name in {roles.user, group_column}:
+            shared = [known.setdefault(value, value) for value in batch[name]]
+            batch[name][:] = shared
+        batches.append(batch)
+    return concatenate(batches)
+
+
+def _read_rows(pattern: str, columns: Mapping[str, RawKind], places: Array) -> dict[str, Array]:
+    """Some rows of a split.
+
+    Args:
+        pattern: Its files.
+        columns: The columns to read.
+        places: Numbers of the rows, int64 ``[Q]``, each once, in the order in which they are wanted.
+    """
+    ascending = np.argsort(places)
+    ordered = places[ascending]
+    kept, start = [], 0
+    for batch in raw_batches(pattern, columns, _BATCH):
+        end = start + len(next(iter(batch.values())))
+        mine = ordered[np.searchsorted(ordered, start) : np.searchsorted(ordered, end)] - start
+        kept.append({name: values[mine] for name, values in batch.items()})
+        start = end
+    found = concatenate(kept)
+    back = np.empty(len(places), np.int64)
+    back[ascending] = np.arange(len(places))
+    return {name: values[back] for name, values in found.items()}
 
 
 def _lookup(items: Mapping[bytes, int], ids: Array) -> Array:

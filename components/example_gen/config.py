@@ -9,6 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from crossrec.components.example_gen.filters import Filter
+from crossrec.components.example_gen.spans import SpanPattern
+from crossrec.components.example_gen.window import Window
 
 RECENT_ITEMS = "recent_items"
 """Name of the column that holds a user's recent items."""
@@ -48,7 +50,8 @@ class TableConfig(BaseModel):
 
     Attributes:
         path: A file, a directory (its files, not its folders) or a glob, relative to the data directory, or a
-            URL that Beam can open.
+            URL that Beam can open; with ``{date}`` or ``{span}`` a file or directory for each span of the data.
+        window: Which days or spans are read; all if left out.
         format: ``csv`` or ``parquet``; by default the files' extensions say.
         delimiter: What separates the columns of a CSV file.
         item: Column of the item's id.
@@ -59,11 +62,41 @@ class TableConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str = Field(min_length=1)
+    window: Window | None = None
     format: Literal["csv", "parquet"] | None = None
     delimiter: str = ","
     item: str = Field(min_length=1)
     separators: dict[str, str] = Field(default_factory=dict)
     filters: tuple[Filter, ...] = ()
+
+    @field_validator("path")
+    @classmethod
+    def _placeholders(cls, path: str) -> str:
+        SpanPattern.parse(path)
+        return path
+
+    @model_validator(mode="after")
+    def _window_fits_path(self) -> TableConfig:
+        if self.window is None:
+            return self
+        pattern = SpanPattern.parse(self.path)
+        if pattern is None and (self.window.spans is not None or self.window.counts_spans):
+            raise ValueError(
+                f"window counts spans, but path {self.path!r} has none. Write {{date}} or {{span}} into the path, or "
+                "give the window days."
+            )
+        if pattern is not None and not pattern.dated and self.window.counts_days:
+            raise ValueError(
+                f"window speaks of days, but path {self.path!r} numbers its spans. Write spans, or numbers of spans."
+            )
+        if pattern is not None and pattern.dated and self.window.counts_spans:
+            raise ValueError(f"window numbers spans, but path {self.path!r} has days. Write days such as 2025-06-30.")
+        return self
+
+    @property
+    def span_pattern(self) -> SpanPattern | None:
+        """The path as one with placeholders; None where it has none."""
+        return SpanPattern.parse(self.path)
 
     @field_validator("delimiter")
     @classmethod
@@ -82,7 +115,7 @@ class TableConfig(BaseModel):
 
 
 class ItemsTable(TableConfig):
-    """The item catalogue.
+    """The item catalogue; where its path has a placeholder, the newest snapshot unless ``window`` asks for more.
 
     Attributes:
         duplicates: What to do with several rows for one item: refuse them, or keep the first or last in the
@@ -90,6 +123,15 @@ class ItemsTable(TableConfig):
     """
 
     duplicates: Literal["error", "first", "last"] = "error"
+
+    @model_validator(mode="after")
+    def _snapshots(self) -> ItemsTable:
+        if self.window is not None and self.span_pattern is None:
+            raise ValueError(
+                f"window chooses among snapshots, but path {self.path!r} is one. Write {{date}} or {{span}} into the "
+                "path, or leave window out."
+            )
+        return self
 
 
 class InteractionsTable(TableConfig):
@@ -131,12 +173,14 @@ class InteractionsTable(TableConfig):
 
 
 class TimeSplit(BaseModel):
-    """How time separates training, validation and test: by dates, or by fractions of the rows.
+    """How time separates training, validation and test: by dates, by the last days, or by fractions of the rows.
 
     Attributes:
         validation_from: First moment of the validation data, ISO date or unix seconds; it lasts to
             ``test_from``.
         test_from: First moment of the test data.
+        validation_days: Days (UTC) of the validation data, those before the test data's.
+        test_days: Days of the test data: the last ones, up to the day of the last row.
         validation: Fraction of the rows.
         test: Fraction of the rows, the latest.
     """
@@ -145,6 +189,8 @@ class TimeSplit(BaseModel):
 
     validation_from: int | str | None = None
     test_from: int | str | None = None
+    validation_days: int | None = Field(default=None, ge=1)
+    test_days: int | None = Field(default=None, ge=1)
     validation: float | None = None
     test: float | None = None
 
@@ -168,17 +214,19 @@ class TimeSplit(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _dates_or_fractions(self) -> TimeSplit:
-        dates = (self.validation_from, self.test_from)
-        fractions = (self.validation, self.test)
-        by_date = None not in dates and fractions == (None, None)
-        by_fraction = None not in fractions and dates == (None, None)
-        if not by_date and not by_fraction:
+    def _one_way(self) -> TimeSplit:
+        ways = [
+            (self.validation_from, self.test_from),
+            (self.validation_days, self.test_days),
+            (self.validation, self.test),
+        ]
+        given = [way for way in ways if way != (None, None)]
+        if len(given) != 1 or None in given[0]:
             raise ValueError(
                 f"{self.model_dump(exclude_none=True)} is not a split. Give either validation_from and "
-                "test_from, or the fractions validation and test."
+                "test_from, or validation_days and test_days, or the fractions validation and test."
             )
-        if by_fraction and (self.validation or 0.0) + (self.test or 0.0) >= 1.0:
+        if (self.validation or 0.0) + (self.test or 0.0) >= 1.0:
             raise ValueError(
                 f"validation {self.validation} and test {self.test} leave nothing to train on. "
                 "Give fractions that sum to less than 1."
@@ -192,7 +240,7 @@ class TimeSplit(BaseModel):
 
     @property
     def cuts(self) -> tuple[int, int] | None:
-        """First unix second of validation and of test; None where fractions say."""
+        """First unix second of validation and of test; None where days or fractions say."""
         if self.validation_from is None or self.test_from is None:
             return None
         return unix_seconds(self.validation_from), unix_seconds(self.test_from)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import posixpath
 from collections.abc import Sequence
@@ -16,19 +17,24 @@ from tfx.types import artifact_utils
 
 from crossrec.components.errors import DataError
 from crossrec.components.example_gen.config import DataConfig, ItemsTable, RawColumn, TableConfig
-from crossrec.components.example_gen.files import locate
+from crossrec.components.example_gen.files import DataFile, locate, span_range
 from crossrec.components.example_gen.finish import Finish, FinishInteractions, FinishItems
 from crossrec.components.example_gen.ingest import OUTCOME_FILE, PARTITION_ROWS, Ingestion, ingest, outcome
+from crossrec.components.example_gen.newest import newest_second
 from crossrec.components.example_gen.reader import estimate_rows
 from crossrec.components.example_gen.records import record_files
-from crossrec.components.example_gen.report import write_report
+from crossrec.components.example_gen.report import WindowReport, write_report
 from crossrec.components.example_gen.table import TablePlan, interactions_plan, items_plan
+from crossrec.components.example_gen.window import DAY, day_name, moments_of
+from crossrec.components.progress import progress
+from crossrec.components.properties import INPUT_FINGERPRINT, TRAINED_UNTIL
 
 COLUMNS = "columns"
 CONFIG = "config"
 DATA_DIR = "data_dir"
 EXAMPLES = "examples"
 ITEMS = "items"
+_MOST_MISSING = 1_000
 
 _RawColumns = TypeAdapter(tuple[RawColumn, ...])
 
@@ -55,7 +61,7 @@ class ItemsExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
         table = ItemsTable.model_validate(_decoded(exec_properties[CONFIG]))
         plan = items_plan(table, _columns(exec_properties))
         finish = FinishItems(plan, table.duplicates)
-        job = _Job(self, str(exec_properties[DATA_DIR]), output_dict)
+        job = _Job(self, exec_properties, output_dict)
         job.run(table, plan, finish)
 
 
@@ -89,7 +95,7 @@ class InteractionsExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
             for split in artifact_utils.decode_split_names(items.split_names)
             for path in record_files(artifact_utils.get_split_uri([items], split))
         ]
-        job = _Job(self, str(exec_properties[DATA_DIR]), output_dict)
+        job = _Job(self, exec_properties, output_dict)
         job.run(config.interactions, plan, finish, (config.items.item, item_files), config.unknown_items == "drop")
 
 
@@ -97,10 +103,14 @@ class _Job:
     """Runs one ingestion into an Examples artifact."""
 
     def __init__(
-        self, executor: base_beam_executor.BaseBeamExecutor, data_dir: str, output_dict: dict[str, list[Any]]
+        self,
+        executor: base_beam_executor.BaseBeamExecutor,
+        exec_properties: dict[str, Any],
+        output_dict: dict[str, list[Any]],
     ) -> None:
         self._executor = executor
-        self._data_dir = data_dir
+        self._data_dir = str(exec_properties[DATA_DIR])
+        self._fingerprint = str(exec_properties.get(INPUT_FINGERPRINT) or "")
         self._examples = artifact_utils.get_single_instance(output_dict[EXAMPLES])
 
     def run(
@@ -112,17 +122,56 @@ class _Job:
         drop_unknown: bool = False,
     ) -> None:
         files = locate(table, self._data_dir, plan.field)
+        window = self._window(table, plan.field)
+        if table.window is not None and window is None:
+            plan, window = self._moments(table, plan, files)
+        if window is not None:
+            progress(str(window))
         partitions = -(-estimate_rows(files, plan.wanted) // PARTITION_ROWS)
         uri = self._examples.uri
         job = Ingestion(plan, finish, uri, partitions, drop_unknown)
         with self._executor._make_beam_pipeline() as pipeline:
             ingest(pipeline, job, files, item_files)
-        report = outcome(uri)
+        report = outcome(uri).model_copy(update={"window": window, "files": tuple(file.name for file in files)})
         write_report(report, uri)
         FileSystems.delete([posixpath.join(uri, OUTCOME_FILE)])
         self._examples.split_names = artifact_utils.encode_split_names(list(finish.splits))
         examples_utils.set_payload_format(self._examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(self._examples, "tfrecords_gzip")
+        _record_window(self._examples, window, len(files))
+        if report.cuts is not None:
+            # What a later run must know to start from a model that was trained on these.
+            self._examples.set_int_custom_property(TRAINED_UNTIL, report.cuts[0])
+            self._examples.set_string_custom_property(INPUT_FINGERPRINT, self._fingerprint)
+
+    def _window(self, table: TableConfig, field: str) -> WindowReport | None:
+        """The spans of a table whose path tells them."""
+        spans = span_range(table, self._data_dir, field)
+        if spans is None:
+            return None
+        return WindowReport(first=spans.first, last=spans.last, spans=len(spans.numbers), missing=spans.missing)
+
+    def _moments(
+        self, table: TableConfig, plan: TablePlan, files: Sequence[DataFile]
+    ) -> tuple[TablePlan, WindowReport | None]:
+        """The plan of a table whose rows' times say whether they lie in the window."""
+        if table.window is None:
+            return plan, None
+        newest = 0
+        if table.window.until is None:
+            newest = newest_second(self._executor._make_beam_pipeline, plan, files, self._examples.uri)
+        moments = moments_of(table.window, newest)
+        window = WindowReport(first=day_name(moments[0] // DAY), last=day_name(moments[1] // DAY - 1))
+        return dataclasses.replace(plan, moments=moments), window
+
+
+def _record_window(examples: Any, window: WindowReport | None, files: int) -> None:
+    """Writes into the artifact which part of the data it holds, for those who look through the lineage."""
+    examples.set_int_custom_property("files", files)
+    if window is not None:
+        examples.set_string_custom_property("first_span", window.first)
+        examples.set_string_custom_property("last_span", window.last)
+        examples.set_string_custom_property("missing_spans", ",".join(window.missing[:_MOST_MISSING]))
 
 
 def _columns(exec_properties: dict[str, Any]) -> tuple[RawColumn, ...]:

@@ -14,7 +14,9 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadat
 from apache_beam.io.filesystems import FileSystems
 
 from crossrec.components.errors import DataError
-from crossrec.components.example_gen.config import DataConfig, TableConfig
+from crossrec.components.example_gen.config import DataConfig, ItemsTable, TableConfig
+from crossrec.components.example_gen.spans import SpanPattern, SpanRange, choose
+from crossrec.components.example_gen.window import Window
 
 EXTENSIONS = {".csv": "csv", ".csv.gz": "csv", ".parquet": "parquet", ".pq": "parquet"}
 """File extensions and the format that they say."""
@@ -39,7 +41,7 @@ class DataFile(NamedTuple):
 
 
 def locate(table: TableConfig, data_dir: str, field: str) -> list[DataFile]:
-    """List the files of a table in a fixed order.
+    """List the files of a table, those in its window, in a fixed order.
 
     Args:
         table: The table.
@@ -47,12 +49,12 @@ def locate(table: TableConfig, data_dir: str, field: str) -> list[DataFile]:
         field: Dotted path of the table in the spec, for messages.
 
     Returns:
-        At least one file, ordered by path.
+        At least one file, ordered by span and path.
 
     Raises:
         DataError: If there is none, one is empty, or the format is not known.
     """
-    found = _matches(table.path, data_dir, f"{field}.path")
+    found, _ = _select(table, data_dir, field)
     files = []
     for index, metadata in enumerate(found):
         name = _relative(metadata.path, data_dir)
@@ -68,8 +70,27 @@ def locate(table: TableConfig, data_dir: str, field: str) -> list[DataFile]:
     return files
 
 
+def span_range(table: TableConfig, data_dir: str, field: str) -> SpanRange | None:
+    """Which spans of a table lie in its window.
+
+    Args:
+        table: The table.
+        data_dir: The directory that relative paths start from.
+        field: Dotted path of the table in the spec, for messages.
+
+    Returns:
+        The spans; None where the table's path has no placeholder.
+
+    Raises:
+        DataError: If there is none.
+    """
+    return _select(table, data_dir, field)[1]
+
+
 def fingerprint(config: DataConfig | TableConfig, data_dir: str) -> str:
     """Digest of the input files' paths, sizes and times of change: it differs when the input does.
+
+    Files outside a table's window have no part in it.
 
     Args:
         config: The whole ``data`` part, or one table of it.
@@ -90,13 +111,16 @@ def fingerprint(config: DataConfig | TableConfig, data_dir: str) -> str:
         tables = {"data": config}
     digest = hashlib.sha256()
     for field, table in tables.items():
-        for metadata in _matches(table.path, data_dir, f"{field}.path"):
+        for metadata in _select(table, data_dir, field)[0]:
             facts = (
                 _relative(metadata.path, data_dir),
                 metadata.size_in_bytes,
                 metadata.last_updated_in_seconds,
             )
             digest.update(repr(facts).encode("utf-8"))
+        if table.window is not None and table.span_pattern is None:
+            # The files are the same, whatever the window; their rows are not.
+            digest.update(table.window.model_dump_json().encode("utf-8"))
     return digest.hexdigest()
 
 
@@ -134,23 +158,52 @@ def write_file(path: str, content: bytes | BinaryIO) -> None:
     FileSystems.rename([partial], [path])
 
 
+def _select(table: TableConfig, data_dir: str, field: str) -> tuple[list[FileMetadata], SpanRange | None]:
+    """The files of the table, and the spans that they are."""
+    pattern = table.span_pattern
+    if pattern is None:
+        return _matches(table.path, data_dir, f"{field}.path"), None
+    spans: dict[int, list[FileMetadata]] = {}
+    for metadata in _of_pattern(table.path, pattern, data_dir, f"{field}.path"):
+        span = pattern.span_of(_relative(metadata.path, data_dir))
+        if span is not None:
+            spans.setdefault(span, []).append(metadata)
+    if not spans:
+        raise DataError(
+            f"{field}.path",
+            f"no file or folder matches {table.path!r} in {data_dir}",
+            f"Mend the pattern or the data directory; files in folders end in {', '.join(EXTENSIONS)}.",
+        )
+    chosen = choose(spans, _newest(table.window) if isinstance(table, ItemsTable) else table.window, pattern, field)
+    return [metadata for span in chosen.numbers for metadata in spans[span]], chosen
+
+
+def _newest(window: Window | None) -> Window:
+    """A catalogue is read as its newest snapshot says, not as all that there ever were, unless the window asks."""
+    if window is None:
+        return Window(spans=1)
+    if window.days is None and window.spans is None and window.since is None:
+        return Window(spans=1, until=window.until)
+    return window
+
+
+def _of_pattern(path: str, pattern: SpanPattern, data_dir: str, field: str) -> list[FileMetadata]:
+    """Files that match, and data files in folders that do."""
+    located = _located(pattern.glob, data_dir)
+    whole = _find([located], field)
+    inside = [file for file in _find([f"{located.rstrip('/')}/*"], field) if _is_data(file)]
+    return sorted({file.path: file for file in (*whole, *inside)}.values(), key=lambda file: file.path)
+
+
 def _matches(path: str, data_dir: str, field: str) -> list[FileMetadata]:
-    located = path if _is_absolute(path) else FileSystems.join(data_dir, path)
+    located = _located(path, data_dir)
     patterns = [located]
     if not any(sign in path for sign in "*?["):
         # A directory: its files. On object stores only its children exist at all.
         patterns.append(located.rstrip("/") + "/*")
-    found: dict[str, FileMetadata] = {}
-    for pattern in patterns:
-        try:
-            found.update((file.path, file) for file in FileSystems.match([pattern])[0].metadata_list)
-        except (BeamIOError, OSError, ValueError) as error:
-            raise DataError(field, f"{located!r} cannot be read: {error}", "Check the path and the access.") from error
-    for directory in _directories(found):
-        del found[directory]
-    files = [file for _, file in sorted(found.items()) if not posixpath.basename(file.path).startswith(("_", "."))]
-    if len(patterns) > 1 and located not in found:
-        files = [file for file in files if file.path.lower().endswith(tuple(EXTENSIONS))]
+    files = _find(patterns, field)
+    if len(patterns) > 1 and located not in {file.path for file in files}:
+        files = [file for file in files if _is_data(file)]
     if not files:
         if len(patterns) == 1:
             raise DataError(field, f"no file matches {path!r} in {data_dir}", "Mend the pattern or the data directory.")
@@ -160,6 +213,29 @@ def _matches(path: str, data_dir: str, field: str) -> list[FileMetadata]:
             f"Mend the path or the data directory; data files end in {', '.join(EXTENSIONS)}.",
         )
     return files
+
+
+def _find(patterns: list[str], field: str) -> list[FileMetadata]:
+    """Files that match any of the patterns, without hidden ones, ordered by path."""
+    found: dict[str, FileMetadata] = {}
+    for pattern in patterns:
+        try:
+            found.update((file.path, file) for file in FileSystems.match([pattern])[0].metadata_list)
+        except (BeamIOError, OSError, ValueError) as error:
+            raise DataError(
+                field, f"{patterns[0]!r} cannot be read: {error}", "Check the path and the access."
+            ) from error
+    for directory in _directories(found):
+        del found[directory]
+    return [file for _, file in sorted(found.items()) if not posixpath.basename(file.path).startswith(("_", "."))]
+
+
+def _is_data(file: FileMetadata) -> bool:
+    return bool(file.path.lower().endswith(tuple(EXTENSIONS)))
+
+
+def _located(path: str, data_dir: str) -> str:
+    return path if _is_absolute(path) else str(FileSystems.join(data_dir, path))
 
 
 def _directories(found: dict[str, FileMetadata]) -> list[str]:

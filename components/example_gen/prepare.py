@@ -68,6 +68,8 @@ def prepare(
     order = (np.int64(file.order) << _ROW_BITS) + np.arange(first_row, first_row + raw.num_rows, dtype=np.int64)
     batch = _Batch(raw, order, file, summary)
     _filter(batch, plan)
+    if plan.moments is not None and batch.usable:
+        _leave_outside(batch, plan.columns[2].name, plan.moments)
     if not batch.usable or batch.raw.num_rows == 0:
         return None
     arrays = {}
@@ -135,6 +137,18 @@ def _filter(batch: _Batch, plan: TablePlan) -> None:
         batch.summary.drop(condition.describe(), dropped)
         if dropped:
             batch.keep(mask)
+
+
+def _leave_outside(batch: _Batch, timestamp: str, moments: tuple[int, int]) -> None:
+    """Drop the rows outside the window; a time that cannot be read stays, to be told of as any other."""
+    try:
+        seconds = casts.to_seconds(batch.raw.column(timestamp)).to_numpy(zero_copy_only=False)
+    except casts.CastError:
+        return
+    outside = (seconds < moments[0]) | (seconds >= moments[1])
+    batch.summary.leave_outside(seconds[outside].astype(np.int64))
+    if outside.any():
+        batch.keep(pa.array(~outside))
 
 
 def _cast(batch: _Batch, column: Column, plan: TablePlan) -> pa.Array:

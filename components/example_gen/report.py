@@ -12,6 +12,8 @@ from crossrec.components.example_gen.files import open_file, write_file
 FILE_NAME = "ingest_report.json"
 """Name of the report in the directory of the Examples artifact."""
 
+_NAMED = 10
+
 
 class SplitReport(BaseModel):
     """One split.
@@ -35,6 +37,30 @@ class SplitReport(BaseModel):
         return SplitReport(rows=self.rows + other.rows, first=min(firsts, default=None), last=max(lasts, default=None))
 
 
+class WindowReport(BaseModel):
+    """Which days or spans were read.
+
+    Attributes:
+        first: The first day or span of the window.
+        last: The last.
+        spans: How many of them the data have; None where rows were chosen by their time, not files by their path.
+        missing: Those that the data do not have.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first: str
+    last: str
+    spans: int | None = None
+    missing: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """What people are told."""
+        count = "" if self.spans is None else f", {self.spans:,} span{'s' if self.spans != 1 else ''}"
+        few = ", ".join(self.missing[:_NAMED]) + (" …" if len(self.missing) > _NAMED else "")
+        return f"{self.first} to {self.last}{count}" + (f"; {len(self.missing):,} missing: {few}" if few else "")
+
+
 class IngestReport(BaseModel):
     """What was read and what became of it.
 
@@ -47,6 +73,8 @@ class IngestReport(BaseModel):
         positives: Label to the number of rows where it is 1.
         splits: Split name to its rows and time range.
         cuts: First unix seconds of validation and test; None for the item table.
+        window: Which days or spans were read; None for all of a table without any.
+        files: The files that were read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +87,8 @@ class IngestReport(BaseModel):
     positives: dict[str, int] = {}
     splits: dict[str, SplitReport]
     cuts: tuple[int, int] | None = None
+    window: WindowReport | None = None
+    files: tuple[str, ...] = ()
 
 
 def write_report(report: IngestReport, uri: str) -> None:

@@ -19,6 +19,9 @@ from crossrec.components.example_gen.time_split import TimeCounts
 UNKNOWN_ITEM = "unknown item"
 """What the report calls rows that were dropped because their item is not in the catalogue."""
 
+OUTSIDE_WINDOW = "outside the window"
+"""What the report calls rows that were dropped because their time is not in the window."""
+
 
 @dataclasses.dataclass
 class Summary:
@@ -32,6 +35,7 @@ class Summary:
         present: Feature column to the number of rows that have a value.
         keys: Smallest and largest id of the partitioning column; equal if there is only one.
         times: How many rows there are at which time.
+        outside: First and last unix second of the rows that lie outside the window.
         items_seen: One bit per item of the catalogue: whether an interaction has it.
         problems: What is wrong, by field and text.
         errors: Files that could not be read.
@@ -44,6 +48,7 @@ class Summary:
     present: dict[str, int] = dataclasses.field(default_factory=dict)
     keys: tuple[str, str] | None = None
     times: TimeCounts = dataclasses.field(default_factory=TimeCounts)
+    outside: tuple[int, int] | None = None
     items_seen: npt.NDArray[Any] | None = None
     problems: dict[tuple[str, str], Problem] = dataclasses.field(default_factory=dict)
     errors: tuple[DataError, ...] = ()
@@ -57,6 +62,16 @@ class Summary:
     def drop(self, condition: str, rows: int) -> None:
         """Note how many rows a condition dropped, also if none."""
         self.dropped[condition] = self.dropped.get(condition, 0) + rows
+
+    def leave_outside(self, seconds: npt.NDArray[Any]) -> None:
+        """Note the rows that lie outside the window.
+
+        Args:
+            seconds: Their unix seconds, [rows].
+        """
+        self.drop(OUTSIDE_WINDOW, len(seconds))
+        if len(seconds):
+            self._widen_outside((int(seconds.min()), int(seconds.max())))
 
     def see_items(self, positions: npt.NDArray[Any], catalogue_size: int) -> None:
         """Note which items of the catalogue occur.
@@ -108,6 +123,7 @@ class Summary:
             _increase(merged.present, other.present)
             merged._widen(other.keys)
             merged.times.merge(other.times)
+            merged._widen_outside(other.outside)
             if other.items_seen is not None:
                 seen = merged.items_seen
                 merged.items_seen = other.items_seen if seen is None else seen | other.items_seen
@@ -115,6 +131,11 @@ class Summary:
                 merged.add(problem)
             merged.errors += other.errors
         return merged
+
+    def _widen_outside(self, ends: tuple[int, int] | None) -> None:
+        if ends is not None:
+            known = ends if self.outside is None else self.outside
+            self.outside = (min(known[0], ends[0]), max(known[1], ends[1]))
 
     def _widen(self, keys: tuple[str, str] | None) -> None:
         if keys is not None:

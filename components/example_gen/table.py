@@ -43,6 +43,7 @@ class TablePlan:
         columns: The columns of the output.
         filters: Conditions on the rows.
         delimiter: What separates the columns of a CSV file.
+        moments: Unix seconds that rows lie between, the second excluded; None for all rows.
     """
 
     field: str
@@ -50,6 +51,7 @@ class TablePlan:
     columns: tuple[Column, ...]
     filters: tuple[Filter, ...]
     delimiter: str
+    moments: tuple[int, int] | None = None
 
     @property
     def wanted(self) -> Wanted:

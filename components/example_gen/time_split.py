@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crossrec.components.example_gen.config import TimeSplit
+from crossrec.components.example_gen.window import DAY
 
 SPLITS = ("train", "validation", "test")
 """Names of the splits, in the order of time."""
@@ -99,8 +100,11 @@ def find_cuts(split: TimeSplit, times: TimeCounts) -> tuple[int, int]:
     """
     if split.cuts is not None:
         return split.cuts
-    test, validation = split.test or 0.0, split.validation or 0.0
-    return times.moment(1.0 - test - validation), times.moment(1.0 - test)
+    if split.test_days is not None and split.validation_days is not None:
+        test = ((times.last or 0) // DAY + 1 - split.test_days) * DAY
+        return test - split.validation_days * DAY, test
+    test_share, validation_share = split.test or 0.0, split.validation or 0.0
+    return times.moment(1.0 - test_share - validation_share), times.moment(1.0 - test_share)
 
 
 def assign(seconds: npt.NDArray[Any], cuts: tuple[int, int]) -> npt.NDArray[Any]:

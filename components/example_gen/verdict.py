@@ -6,7 +6,7 @@ import datetime
 
 from crossrec.components.errors import DataError
 from crossrec.components.example_gen.config import TimeSplit
-from crossrec.components.example_gen.summary import UNKNOWN_ITEM, Summary
+from crossrec.components.example_gen.summary import OUTSIDE_WINDOW, UNKNOWN_ITEM, Summary
 from crossrec.components.example_gen.table import TablePlan
 from crossrec.components.example_gen.time_split import SPLITS, find_cuts
 
@@ -61,14 +61,16 @@ def judge_splits(rows: dict[str, int], summary: Summary, split: TimeSplit) -> li
     first, last = summary.times.first or 0, summary.times.last or 0
     cuts = find_cuts(split, summary.times)
     field = {"train": "validation_from", "validation": "validation_from", "test": "test_from"}[empty[0]]
+    mend = "Choose moments inside this range."
     if split.cuts is None:
-        field = "test" if empty[0] == "test" else "validation"
+        field = field.replace("_from", "_days" if split.test_days is not None else "")
+        mend = "Choose other days, or dates." if split.test_days is not None else "Choose other fractions, or dates."
     return [
         DataError(
             f"data.split.{field}",
             f"{' and '.join(empty)} would be empty: validation begins {_moment(cuts[0])} and test "
             f"{_moment(cuts[1])}, and the interactions run from {_moment(first)} to {_moment(last)}",
-            "Choose moments inside this range." if split.cuts else "Choose other fractions, or dates.",
+            mend,
         )
     ]
 
@@ -76,6 +78,13 @@ def judge_splits(rows: dict[str, int], summary: Summary, split: TimeSplit) -> li
 def _nothing_left(summary: Summary, plan: TablePlan) -> DataError:
     dropped = "; ".join(f"{condition}: {rows:,}" for condition, rows in summary.dropped.items() if rows)
     field, mend = f"{plan.field}.filters", "Loosen the condition that drops the most."
+    if summary.outside is not None and summary.dropped.get(OUTSIDE_WINDOW) == summary.rows_read:
+        first, last = (_moment(moment) for moment in summary.outside)
+        return DataError(
+            f"{plan.field}.window",
+            f"none of {summary.rows_read:,} rows lies in it; they run from {first} to {last}",
+            "Name days among these, with --since and --until or in the window.",
+        )
     if max(summary.dropped, key=summary.dropped.__getitem__) == UNKNOWN_ITEM:
         field, mend = f"{plan.field}.item", "Check that data.items.item names the same ids."
     return DataError(field, f"none of {summary.rows_read:,} rows is left (dropped: {dropped})", mend)

@@ -11,7 +11,6 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
-import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata import schema_utils
 from tfx.dsl.io import fileio
@@ -68,12 +67,8 @@ def interactions_preprocessing_fn(config: FeatureTransformConfig, vocabulary: st
 
     def transform(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
         outputs = query(inputs)
-        item_rows = tft.apply_vocabulary(
-            inputs[config.interaction_item_column],
-            deferred_vocab_filename_tensor=tf.constant(vocabulary),
-            default_value=-1,
-        )
-        outputs[ITEM_ROW] = preprocessing.rows(item_rows, 1, -1)
+        item_rows = preprocessing.item_rows(inputs[config.interaction_item_column], vocabulary)
+        outputs[ITEM_ROW] = preprocessing.rows(item_rows, 1, preprocessing.PADDING)
         users = preprocessing.rows(inputs[config.user_column], 1, "")
         outputs[USER] = tf.strings.to_hash_bucket_fast(users, 2**62)
         outputs[TIMESTAMP] = preprocessing.rows(inputs[config.timestamp_column], 1, 0)

@@ -114,6 +114,20 @@ def rows(raw: tf.SparseTensor, width: int, default: Any) -> tf.Tensor:
     return tf.ensure_shape(tf.sparse.to_dense(first, default, validate_indices=False), [None, width])
 
 
+def item_rows(raw: tf.SparseTensor, item_vocabulary: str) -> tf.SparseTensor:
+    """Rows of items in the item table, -1 for items that are not in it.
+
+    Args:
+        raw: Sparse ``[B, K]``, item ids.
+        item_vocabulary: File with one item id per line, in the order of the item table.
+    """
+    # Outside of the graph: a constant of the graph itself would be this path for ever, and on another machine
+    # the file is not there, only its copy among the graph's assets.
+    with tf.init_scope():
+        path = tf.constant(item_vocabulary)
+    return tft.apply_vocabulary(raw, deferred_vocab_filename_tensor=path, default_value=PADDING)
+
+
 def _with_values(raw: tf.SparseTensor, values: tf.Tensor) -> tf.SparseTensor:
     return tf.SparseTensor(raw.indices, values, raw.dense_shape)
 
@@ -223,10 +237,7 @@ def _text(raw: tf.SparseTensor, feature: Text, name: str) -> tf.Tensor:
 
 
 def _recent_items(raw: tf.SparseTensor, feature: RecentItems, item_vocabulary: str | None) -> tf.Tensor:
-    found = tft.apply_vocabulary(
-        raw, deferred_vocab_filename_tensor=tf.constant(item_vocabulary), default_value=PADDING
-    )
-    return rows(found, feature.width, PADDING)
+    return rows(item_rows(raw, str(item_vocabulary)), feature.width, PADDING)
 
 
 def _vector(raw: tf.SparseTensor, feature: Vector, name: str) -> tf.Tensor:

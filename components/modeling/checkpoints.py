@@ -8,6 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from crossrec.components.modeling import runtime
+from crossrec.components.modeling.replicas import is_chief, wait_for_all
+
 
 @contextmanager
 def checkpoint_directory(root: str, name: str, identity: Sequence[str]) -> Iterator[str]:
@@ -21,4 +24,7 @@ def checkpoint_directory(root: str, name: str, identity: Sequence[str]) -> Itera
     digest = hashlib.sha256("\n".join(identity).encode("utf-8")).hexdigest()[:16]
     directory = Path(root) / f"{name}-{digest}"
     yield str(directory)
-    shutil.rmtree(directory, ignore_errors=True)
+    strategy = runtime.strategy()
+    wait_for_all(strategy)
+    if is_chief(strategy):
+        shutil.rmtree(directory, ignore_errors=True)

@@ -6,7 +6,7 @@ and not one per feature (the fused embedding tables of TorchRec; Ivchenko et al.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,53 @@ class Fields(tf_keras.layers.Layer):
         out = tf.concat(parts, -2)
         return out[..., : self._dimension], tf.reduce_sum(out[..., self._dimension :], -2)
 
+    @property
+    def size(self) -> int:
+        """Numbers in a row of the tables: the field and the linear weights."""
+        return self._dimension + self._linear
+
+    @property
+    def rows(self) -> int:
+        """Rows of the tables: one for each id, and one for each dense number."""
+        return self._rows + self._numbers
+
+    @property
+    def names(self) -> list[tuple[str, int]]:
+        """The features and crosses that may become fields, with their widths."""
+        return list(self._widths.items())
+
+    def take_rows(self, other: Fields, places: Callable[[str], np.ndarray[Any, Any] | None]) -> tuple[int, list[str]]:
+        """Copies rows of another layer with rows of the same size.
+
+        Args:
+            other: The layer that has them.
+            places: Gives by name the place in the other layer of each id, int64 ``[ids]``, -1 where it has none; None
+                for features and crosses that the other layer has nothing of.
+
+        Returns:
+            How many rows were copied, and the names of which none was.
+        """
+        taken, without = 0, []
+        for mine, theirs, table, source in (
+            (_ranges(self._offsets, self._rows), _ranges(other._offsets, other._rows), "_table", places),
+            (_ranges(self._columns, self._numbers), _ranges(other._columns, other._numbers), "_vectors", None),
+        ):
+            if not mine:
+                continue
+            values = getattr(self, table).numpy()
+            former = getattr(other, table).numpy() if theirs else values[:0]
+            for name, (start, end) in mine.items():
+                first, last = theirs.get(name, (0, 0))
+                found = source(name) if source is not None else np.arange(last - first)
+                if found is None or last == first or (source is None and last - first != end - start):
+                    without.append(name)
+                    continue
+                known = np.flatnonzero((found >= 0) & (found < last - first))
+                values[start + known] = former[first + found[known]]
+                taken += len(known)
+            getattr(self, table).assign(values)
+        return taken, without
+
     def _project(self, features: Tensors, names: Sequence[str]) -> tf.Tensor:
         """Numbers times their vectors, ``[..., len(names), dimension + linear]``."""
         vectors = tf.cast(self._vectors, self.compute_dtype)
@@ -129,6 +176,12 @@ class Fields(tf_keras.layers.Layer):
             summed = tf.constant([[name in self._summed] for name in names])
             counts = tf.where(summed, tf.ones_like(counts), counts)
         return sums[..., :-1] / tf.maximum(counts, 1.0)
+
+
+def _ranges(starts: Mapping[str, int], end: int) -> dict[str, tuple[int, int]]:
+    """First row and the one behind the last of each name."""
+    ends = [*list(starts.values())[1:], end]
+    return {name: (start, stop) for (name, start), stop in zip(starts.items(), ends)}
 
 
 class _Normal(tf_keras.initializers.Initializer):

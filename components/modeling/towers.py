@@ -11,9 +11,13 @@ from pydantic import Field, PositiveInt, model_validator
 
 from crossrec.components.features.config import Frozen
 from crossrec.components.features.schema import FeatureSchema
+from crossrec.components.modeling.cold_start import ColdStartConfig, hide_unknown
 from crossrec.components.modeling.crosses import Crosses
+from crossrec.components.modeling.encoders import EncoderConfig, build_encoder, encode
 from crossrec.components.modeling.fields import Fields
 from crossrec.components.modeling.inputs import Tensors
+
+_DEVIATION = 0.03
 
 
 class TowerConfig(Frozen):
@@ -28,6 +32,10 @@ class TowerConfig(Frozen):
         output: What makes the embedding of fields or hidden units: a ``dense`` layer, or the ``sum`` of the fields,
             which are then as large as the embedding, so that items and tokens have vectors of their own in it.
         dropout: Share of the fields' numbers dropped in training; that of both towers if left out.
+        encoders: Of sequences of recent items, on the query tower: each gives a further field. An item's vector is
+            one of its own, or the sum of the fields of the item ``features`` that the encoder names, so that new items
+            count too.
+        cold_start: Ids that the tower must be able to do without.
     """
 
     features: tuple[str, ...] = Field(min_length=1)
@@ -35,6 +43,8 @@ class TowerConfig(Frozen):
     hidden_layers: tuple[PositiveInt, ...] = (128,)
     output: Literal["dense", "sum"] = "dense"
     dropout: float | None = Field(default=None, ge=0, lt=1)
+    encoders: tuple[EncoderConfig, ...] = ()
+    cold_start: ColdStartConfig | None = None
 
     @model_validator(mode="after")
     def _sum_has_no_layers(self) -> TowerConfig:
@@ -44,6 +54,21 @@ class TowerConfig(Frozen):
                 "Set 'hidden_layers: []', or 'output: dense'"
             )
         return self
+
+    @model_validator(mode="after")
+    def _cold_features_are_there(self) -> TowerConfig:
+        missing = sorted(set(self.cold_start.features) - set(self.features)) if self.cold_start is not None else ()
+        if missing:
+            raise ValueError(
+                f"cold_start.features {missing} are not on this tower, which has {list(self.features)}. "
+                "Name some of those"
+            )
+        return self
+
+
+def history_key(sequence: str, feature: str) -> str:
+    """Where a tower finds an item feature ``[B, L, width]`` of the items of a sequence ``[B, L]``."""
+    return f"{sequence}@{feature}"
 
 
 class Tower(tf_keras.Model):
@@ -61,7 +86,23 @@ class Tower(tf_keras.Model):
         super().__init__(**kwargs)
         self._names = list(config.features)
         self._crosses = Crosses(schema, config.features)
-        self._fields = Fields(schema, config.features, sizes.fields)
+        of_items = [name for encoder in config.encoders for name in encoder.features or ()]
+        self._fields = Fields(schema, list(dict.fromkeys([*config.features, *of_items])), sizes.fields)
+        self._encoder_configs, self._cold_start = config.encoders, config.cold_start
+        self._encoders = [
+            build_encoder(encoder, name=f"encoder_{place}") for place, encoder in enumerate(config.encoders)
+        ]
+        own = [encoder for encoder in config.encoders if encoder.features is None]
+        self._own_vectors = (
+            tf_keras.layers.Embedding(
+                schema.items,
+                sizes.fields,
+                embeddings_initializer=tf_keras.initializers.RandomNormal(stddev=_DEVIATION),
+                name="own_vectors",
+            )
+            if own
+            else None
+        )
         self._normalise, self._pooling = sizes.normalise, config.pooling
         self._hidden = [tf_keras.layers.Dense(units, activation="relu") for units in config.hidden_layers]
         self._dropout = tf_keras.layers.Dropout(sizes.dropout if config.dropout is None else config.dropout)
@@ -71,17 +112,21 @@ class Tower(tf_keras.Model):
         """Maps features to embeddings.
 
         Args:
-            features: ``{name: [B, width]}``.
+            features: ``{name: [B, width]}``, of sequences with an encoder also what ``history_key`` says.
             training: Whether numbers are dropped.
             row: See Crosses.
 
         Returns:
             float32 ``[B, dimension]``.
         """
+        if self._cold_start is not None:
+            features = hide_unknown(features, self._cold_start, training)
         inputs = self._crosses(features, row=row)
         fields, _ = self._fields(inputs, self._names)
         if self._pooling == "root":
             fields *= self._roots(inputs, fields)
+        if self._encoders:
+            fields = tf.concat([fields, self._encode(features, training)], -2)
         fields = self._dropout(fields, training=training)
         if self._output is None:
             out = tf.cast(tf.reduce_sum(fields, -2), tf.float32)
@@ -91,6 +136,22 @@ class Tower(tf_keras.Model):
                 hidden = layer(hidden)
             out = self._output(hidden)
         return tf.math.l2_normalize(out, -1) if self._normalise else out
+
+    def _encode(self, features: Tensors, training: bool | None) -> tf.Tensor:
+        """One field per encoder, ``[B, encoders, D]``."""
+        found = []
+        for config, layer in zip(self._encoder_configs, self._encoders):
+            rows = features[config.sequence]
+            present = rows >= 0
+            if config.features is None and self._own_vectors is not None:
+                vectors = self._own_vectors(tf.maximum(rows, 0))
+            else:
+                names = list(config.features or ())
+                of_items = {name: features[history_key(config.sequence, name)] for name in names}
+                vectors = tf.reduce_sum(self._fields(of_items, names)[0], -2)
+            vectors *= tf.cast(present, vectors.dtype)[..., None]
+            found.append(encode(layer, vectors, present, training))
+        return tf.stack(found, -2)
 
     def _roots(self, inputs: Tensors, fields: tf.Tensor) -> tf.Tensor:
         """Root of the number of values of each field ``[B, fields, 1]``; dense fields, which come last, have one."""

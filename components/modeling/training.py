@@ -19,8 +19,18 @@ from pydantic import Field
 
 from crossrec.components.features.config import Frozen
 from crossrec.components.modeling.averaging import AveragingConfig, WeightAverages
+from crossrec.components.modeling.replicas import (
+    check_shared,
+    chiefs_value,
+    is_chief,
+    share_out,
+    wait_for_all,
+    written_by_chief,
+)
 from crossrec.components.modeling.schedule import ScheduleConfig, share_of_epoch, warm_up_share
 from crossrec.components.progress import progress
+
+_WEIGHTS = "weights"
 
 
 class TrainingConfig(Frozen):
@@ -35,6 +45,8 @@ class TrainingConfig(Frozen):
         seed: Of initial weights, shuffling and dropout.
         schedule: How the learning rate changes.
         averaging: Which average of the weights is measured and kept; without, the weights as they are.
+        workers: Processes that train together, each with all GPUs of its machine and its part of every batch; see
+            launch.py.
     """
 
     epochs: int = Field(default=10, ge=1, le=10_000)
@@ -45,6 +57,7 @@ class TrainingConfig(Frozen):
     seed: int = 0
     schedule: ScheduleConfig = ScheduleConfig()
     averaging: AveragingConfig | None = None
+    workers: int = Field(default=1, ge=1, le=256)
 
 
 class TrainableModel(tfrs.Model):
@@ -95,6 +108,7 @@ class EpochEnd(tf_keras.callbacks.Callback):
         # Keras would otherwise wait for every step's loss.
         self._supports_tf_logs = True
         self._monitor, self._config, self._directory = monitor, config, Path(directory)
+        self._strategy = model.distribute_strategy
         self._history_file = self._directory / "state.json"
         self._full_rate = float(model.optimizer.learning_rate.numpy())
         self._averages = WeightAverages(model, config.averaging) if config.averaging else None
@@ -154,7 +168,8 @@ class EpochEnd(tf_keras.callbacks.Callback):
         del logs
         loss = float(self._total) / self._steps if self._steps else float("nan")
         with self._averages.in_place() if self._averages is not None else nullcontext():
-            value = self._monitor.measure()
+            # All measure, because that may read variables that lie on all devices; all must also decide the same.
+            value = chiefs_value(self._strategy, self._monitor.measure())
             if not np.isfinite(loss) or not np.isfinite(value):
                 raise FloatingPointError(
                     f"training.learning_rate: at {self._config.learning_rate} the loss became {loss} and "
@@ -163,29 +178,32 @@ class EpochEnd(tf_keras.callbacks.Callback):
             seconds = time.monotonic() - self._started
             self.history.append({"loss": loss, "monitor": value, "seconds": seconds})
             if self.best_epoch == epoch:
-                self.model.save_weights(self._best_file(epoch))
+                with written_by_chief(self._strategy, self._best_folder(epoch)) as folder:
+                    self.model.save_weights(f"{folder}/{_WEIGHTS}")
         progress(
             f"epoch {epoch + 1}/{self._config.epochs}: loss {loss:.4f}, validation {self._monitor.name} {value:.4f}, "
             f"{seconds:.1f} s"
         )
-        temporary = self._history_file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self.history), encoding="utf-8")
-        temporary.replace(self._history_file)
-        self._remove_former_best()
+        if is_chief(self._strategy):
+            temporary = self._history_file.with_suffix(".tmp")
+            temporary.write_text(json.dumps(self.history), encoding="utf-8")
+            temporary.replace(self._history_file)
+            self._remove_former_best()
         self.model.stop_training = self.finished
 
-    def _best_file(self, epoch: int) -> str:
+    def _best_folder(self, epoch: int) -> str:
         # One name per epoch: the history says which counts, so the two change in one step.
-        return str(self._directory / f"best-{epoch}" / "weights")
+        return str(self._directory / f"best-{epoch}")
 
     def _remove_former_best(self) -> None:
         for folder in self._directory.glob("best-*"):
-            if folder != Path(self._best_file(self.best_epoch)).parent:
+            if folder != Path(self._best_folder(self.best_epoch)):
                 shutil.rmtree(folder)
 
     def restore_best(self) -> None:
         """Puts the best epoch's weights into the model and forgets the averages."""
-        self.model.load_weights(self._best_file(self.best_epoch)).expect_partial()
+        wait_for_all(self._strategy)
+        self.model.load_weights(f"{self._best_folder(self.best_epoch)}/{_WEIGHTS}").expect_partial()
         self.model.optimizer.weight_averages = None
 
 
@@ -207,12 +225,10 @@ def fit(
     Path(directory).mkdir(parents=True, exist_ok=True)
     # Without this the optimizer makes its variables in the first step, and the step is traced twice.
     model.optimizer.build(model.trainable_variables)
+    check_shared(model.distribute_strategy, directory)
     end = EpochEnd(model, monitor, config, directory)
     if end.history:
         progress(f"going on after epoch {len(end.history)} of an interrupted run")
-    if model.distribute_strategy.num_replicas_in_sync > 1:
-        # The last, smaller batch of a pass may leave a device without rows, and a mean over none is no number.
-        dataset = dataset.filter(lambda batch: tf.shape(next(iter(batch.values())))[0] == config.batch_size)
     if not end.finished:
         # The history is written before the backup: an epoch may be trained twice, never skipped.
         backup = tf_keras.callbacks.BackupAndRestore(str(Path(directory) / "backup"), delete_checkpoint=False)
@@ -220,6 +236,7 @@ def fit(
             # Each iterator draws the orders of its shuffles, that of the files at the first element: so the epochs
             # to come see the rows in the order in which they would have.
             next(iter(dataset), None)
-        model.fit(dataset, epochs=config.epochs, callbacks=[end, backup], verbose=0)
+        shared = share_out(model.distribute_strategy, dataset, config.batch_size)
+        model.fit(shared, epochs=config.epochs, callbacks=[end, backup], verbose=0)
     end.restore_best()
     return end.history

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from pathlib import Path
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
+from tfx.utils import io_utils
 
 from crossrec.components.blessing import blessing_message, is_blessed
 from crossrec.components.publisher.current import current_release
+from crossrec.components.warm_start.lineage import record_of
+from crossrec.components.warm_start.records import write_record
 from crossrec.serving.releases.publish import publish
 
 _BLESSINGS = ("blessing", "infra_blessing")
 RECORD_FILE = "published.json"
 ALREADY_PUBLISHED = "already_published"
+RELEASE_LABEL = "release_label"
 _log = logging.getLogger(__name__)
 
 
@@ -29,12 +36,12 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Publish the bundle if every blessing given says so, unless servers load it already.
+        """Publish the bundle if both blessings say so, unless servers load it already.
 
         Args:
-          input_dict: ``bundle``, ``blessing`` and perhaps ``infra_blessing``.
+          input_dict: ``bundle``, ``blessing`` and ``infra_blessing``.
           output_dict: ``published``.
-          exec_properties: ``serving_root`` and ``model_name``.
+          exec_properties: ``serving_root``, ``model_name`` and perhaps ``release_label``.
 
         Raises:
           ReleaseError: If the bundle is blessed but cannot be published.
@@ -46,10 +53,15 @@ class Executor(base_executor.BaseExecutor):
             _log.warning("Publisher: %s is not published: %s", bundle.uri, "; ".join(refusals))
             _record(published, {"pushed": 0})
             return
+        label = exec_properties.get(RELEASE_LABEL)
         place = (exec_properties["serving_root"], exec_properties["model_name"])
-        current = current_release(bundle.uri, *place)
-        version = current or publish(bundle.uri, *place)
+        with _on_this_machine(bundle.uri) as directory:
+            current = current_release(directory, *place)
+            version = current or publish(directory, *place)
         _log.info("Publisher: version %d of %s is at %s", version.version, bundle.uri, version.path)
+        record = record_of(bundle, version.version)
+        if record is not None:
+            write_record(record, *place)
         _record(
             published,
             {
@@ -57,14 +69,27 @@ class Executor(base_executor.BaseExecutor):
                 "pushed_version": str(version.version),
                 "pushed_destination": str(version.path),
                 **({ALREADY_PUBLISHED: 1} if current else {}),
+                **({RELEASE_LABEL: label} if label else {}),
             },
         )
+
+
+@contextlib.contextmanager
+def _on_this_machine(uri: str) -> Iterator[str]:
+    """The directory itself, or a copy for the time of the block if it lies in an object store."""
+    if "://" not in uri:
+        yield uri
+        return
+    with tempfile.TemporaryDirectory(prefix="crossrec-publisher-") as folder:
+        io_utils.copy_dir(uri, folder)
+        yield folder
 
 
 def _refusals(input_dict: dict[str, list[Any]]) -> list[str]:
     refusals = []
     for name in _BLESSINGS:
-        if name == "infra_blessing" and not input_dict.get(name):
+        if not input_dict.get(name):
+            refusals.append(f"there is no {name}")
             continue
         artifact = artifact_utils.get_single_instance(input_dict[name])
         if not is_blessed(artifact):
@@ -80,6 +105,6 @@ def _record(artifact: Any, properties: dict[str, Any]) -> None:
             artifact.set_int_custom_property(key, value)
         else:
             artifact.set_string_custom_property(key, value)
-    directory = Path(artifact.uri)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / RECORD_FILE).write_text(json.dumps(properties) + "\n", encoding="utf-8")
+    fileio.makedirs(artifact.uri)
+    with fileio.open(f"{artifact.uri}/{RECORD_FILE}", "w") as file:
+        file.write(json.dumps(properties) + "\n")

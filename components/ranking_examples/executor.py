@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
 
 import tensorflow_transform as tft
@@ -44,7 +45,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         spec = tft.TFTransformOutput(f"{directories['transform_graphs']}/query").transformed_feature_spec()
         size = sum(fileio.open(path, "rb").size() for path in fileio.glob(patterns["train"]))
         outputs = {split: artifact_utils.get_split_uri([examples], split) for split in patterns}
+        temporary = posixpath.join(self._get_tmp_dir(), "partitions")
         with self._make_beam_pipeline() as pipeline:
             add_examples(
-                pipeline, patterns, outputs, MakeExamples(directories, spec, config), 1 + size // _PARTITION_BYTES
+                pipeline,
+                patterns,
+                outputs,
+                MakeExamples(directories, spec, config),
+                (1 + size // _PARTITION_BYTES, temporary),
             )
+        fileio.rmtree(temporary)

@@ -17,6 +17,7 @@ from crossrec.components.features.item_table import Array, ItemTable
 from crossrec.components.features.schema import ITEM_ROW, TIMESTAMP, USER, FeatureSchema, label_key
 from crossrec.components.modeling import inputs
 from crossrec.components.ranking_examples.config import RankingExamplesConfig
+from crossrec.components.ranking_examples.partitions import by_user, read_partition
 from crossrec.components.ranking_examples.sampling import KnownPairs, ranking_rows
 from crossrec.components.retrieval_trainer import train
 
@@ -55,7 +56,7 @@ def add_examples(
     patterns: Mapping[str, str],
     outputs: Mapping[str, str],
     partition: MakeExamples,
-    partitions: int,
+    partitions: tuple[int, str],
 ) -> None:
     """Adds the steps to a Beam pipeline.
 
@@ -64,16 +65,8 @@ def add_examples(
         patterns: Transformed interactions of each split.
         outputs: Output directory of each split.
         partition: Turns the rows of one partition of users into examples.
-        partitions: How many partitions.
+        partitions: How many partitions, and the directory for their files; see ``by_user``.
     """
-    keyed = []
-    for split, pattern in patterns.items():
-        keyed.append(
-            pipeline
-            | f"Read[{split}]" >> beam.io.ReadFromTFRecord(pattern)
-            | f"Batch[{split}]" >> beam.BatchElements(min_batch_size=256, max_batch_size=_BATCH)
-            | f"ByUser[{split}]" >> beam.FlatMap(_by_user, split, partitions)
-        )
     latest = (
         pipeline
         | "ReadTimes" >> beam.io.ReadFromTFRecord(patterns["train"])
@@ -81,12 +74,9 @@ def add_examples(
         | "LatestOfBatch" >> beam.Map(_latest)
         | "Latest" >> beam.CombineGlobally(_max_or_zero)
     )
-    made = (
-        keyed
-        | "Flatten" >> beam.Flatten()
-        | "Group" >> beam.GroupByKey()
-        | "Make" >> beam.ParDo(partition, beam.pvalue.AsSingleton(latest)).with_outputs(*SPLITS)
-    )
+    made = by_user(pipeline, patterns, *partitions) | "Make" >> beam.ParDo(
+        partition, beam.pvalue.AsSingleton(latest)
+    ).with_outputs(*SPLITS)
     for split in patterns:
         made[split] | f"Write[{split}]" >> beam.io.WriteToTFRecord(
             f"{outputs[split]}/ranking_examples", file_name_suffix=".gz"
@@ -102,13 +92,6 @@ def _max_or_zero(times: Iterable[int]) -> int:
     return max(times, default=0)
 
 
-def _by_user(records: list[bytes], split: str, partitions: int) -> Iterator[tuple[int, tuple[str, list[bytes]]]]:
-    users = tf.io.parse_example(records, {USER: tf.io.FixedLenFeature([1], tf.int64)})[USER].numpy()[:, 0]
-    parts = users % partitions
-    for part in np.unique(parts):
-        yield int(part), (split, [records[i] for i in np.flatnonzero(parts == part)])
-
-
 class MakeExamples(beam.DoFn):
     """The rows of one partition of users to serialized ranking examples, by split."""
 
@@ -122,23 +105,20 @@ class MakeExamples(beam.DoFn):
         self._retrieval = Retrieval(self._directories, self._parameters.negatives.from_top)
         self._encoder = RecordBatchToExamplesEncoder()
 
-    def process(self, element: tuple[int, Iterable[tuple[str, list[bytes]]]], latest: int) -> Iterator[Any]:
+    def process(self, element: tuple[int, Iterable[tuple[str, str]]], latest: int) -> Iterator[Any]:
         """Yields examples, tagged by split.
 
         Args:
-            element: A partition's number and its records by split.
+            element: A partition's number and its files by split.
             latest: Time of the last training row, Unix seconds.
         """
-        partition, groups = element
-        records: dict[str, list[bytes]] = {split: [] for split in SPLITS}
-        for split, group in groups:
-            records[split] += group
+        partition, files = element
+        records = read_partition(files, SPLITS)
         users: list[Array] = []
         items: list[Array] = []
         for split in SPLITS:
-            # Order within a group is the runner's; sorting makes the choice of negatives repeatable.
-            rows = sorted(records[split])
-            batches = [self._parse(rows[i : i + _BATCH]) for i in range(0, len(rows), _BATCH)]
+            rows = records.pop(split)
+            batches = in_order([self._parse(rows[i : i + _BATCH]) for i in range(0, len(rows), _BATCH)])
             # A row may know the user's items of its own and of earlier times, never of later ones.
             for batch in batches:
                 positive = batch[label_key(self._parameters.label)][:, 0] > 0
@@ -157,6 +137,22 @@ class MakeExamples(beam.DoFn):
 
     def _parse(self, records: list[bytes]) -> dict[str, Array]:
         return {name: values.numpy() for name, values in tf.io.parse_example(records, self._spec).items()}
+
+
+def in_order(batches: Sequence[dict[str, Array]]) -> list[dict[str, Array]]:
+    """The rows of batches in the order of their values, so that the choice of negatives can be repeated.
+
+    The order in which records come is the runner's, and that of their bytes is no better: a tf.Example holds its
+    features in any order.
+    """
+    if not batches:
+        return []
+    columns = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    order = np.lexsort([column for name in sorted(columns) for column in columns[name].T])
+    return [
+        {name: values[order[start : start + _BATCH]] for name, values in columns.items()}
+        for start in range(0, len(order), _BATCH)
+    ]
 
 
 def since(batches: Sequence[dict[str, Array]], moment: float) -> list[dict[str, Array]]:

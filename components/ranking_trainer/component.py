@@ -8,7 +8,7 @@ from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
 
-from crossrec.components.artifacts import CrossSet, ItemTable, RankingModel, TransformGraphs
+from crossrec.components.artifacts import CrossSet, ItemTable, PreviousModel, RankingModel, TransformGraphs
 from crossrec.components.ranking_trainer.config import RankingConfig
 from crossrec.components.ranking_trainer.executor import Executor
 from crossrec.components.specs import make_spec, output_channels
@@ -20,9 +20,11 @@ RankingTrainerSpec = make_spec(
         "transform_graphs": TransformGraphs,
         "cross_set": CrossSet,
         "item_table": ItemTable,
+        "previous_model": PreviousModel,
     },
     outputs={"ranking_model": RankingModel},
     parameters={"config": str, "code_digest": str, "checkpoint_root": str},
+    optional=("previous_model",),
 )
 
 
@@ -42,7 +44,8 @@ class RankingTrainer(base_component.BaseComponent):
         """Constructs the component.
 
         Args:
-            channels: ``ranking_examples``, ``transform_graphs``, ``cross_set``, ``item_table``.
+            channels: ``ranking_examples``, ``transform_graphs``, ``cross_set``, ``item_table``, and perhaps
+                ``previous_model`` to start from.
             config: Features, interaction, tasks, training.
             code_digest: Digest of the code, so that the cache notices a change.
             checkpoint_root: Directory that outlives a killed run, for checkpoints.

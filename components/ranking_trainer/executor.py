@@ -16,6 +16,8 @@ from crossrec.components.features.schema import CANDIDATE, RETRIEVAL_SCORE, RETR
 from crossrec.components.modeling import saving
 from crossrec.components.modeling.checkpoints import checkpoint_directory
 from crossrec.components.modeling.inputs import TrainingData
+from crossrec.components.modeling.launch import on_workers
+from crossrec.components.modeling.warm_start import find_start
 from crossrec.components.ranking_trainer.config import RankingConfig
 from crossrec.components.ranking_trainer.train import train
 
@@ -43,6 +45,8 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Runs the component; see RankingTrainer for inputs, outputs and parameters."""
         config = RankingConfig.model_validate_json(exec_properties["config"])
+        if on_workers(self, input_dict, output_dict, exec_properties, config.training.workers):
+            return
         graphs = properties.uri(input_dict, "transform_graphs")
         examples = artifact_utils.get_single_instance(input_dict["ranking_examples"])
         identity = [
@@ -51,7 +55,9 @@ class Executor(base_executor.BaseExecutor):
             examples.uri,
             graphs,
             properties.uri(input_dict, "cross_set"),
+            *(artifact.uri for artifact in input_dict.get("previous_model", ())),
         ]
+        warm = find_start(input_dict, "ranking_model")
         with checkpoint_directory(exec_properties["checkpoint_root"], "ranking", identity) as checkpoints:
             model, history = train(
                 FeatureSchema.read(properties.uri(input_dict, "cross_set")),
@@ -59,5 +65,8 @@ class Executor(base_executor.BaseExecutor):
                 config,
                 ranking_data(graphs, examples),
                 checkpoints,
+                warm,
             )
             saving.save(properties.uri(output_dict, "ranking_model"), model, config, history)
+        if warm is not None:
+            warm.write_report(artifact_utils.get_single_instance(output_dict["ranking_model"]))

@@ -22,6 +22,7 @@ from crossrec.components.modeling.crosses import Crosses, row_of
 from crossrec.components.modeling.fields import Fields
 from crossrec.components.modeling.inputs import ItemFeatures, Tensors
 from crossrec.components.modeling.interest.vectors import default_features, flatten_fields
+from crossrec.components.modeling.replicas import replicas, sum_over_replicas
 from crossrec.components.modeling.towers import required_features
 from crossrec.components.modeling.training import TrainableModel
 from crossrec.components.ranking_trainer.config import RankingConfig
@@ -76,8 +77,8 @@ class RankingModel(TrainableModel):
     def _logits(self, query: Tensors, rows: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """Logits, penalty and what the heads saw.
 
-        Logits ``[B, C, tasks]`` are without the position's part, the penalty is the mean squared length of an
-        example's fields, and last come the interactions' outputs ``[B C, units]``.
+        Logits ``[B, C, tasks]`` are without the position's part, the penalty ``[B]`` is the mean squared length of
+        each example's fields, and last come the interactions' outputs ``[B C, units]``.
         """
         of_query = {name: query[name][:, None, :] for name in self._query_inputs}
         of_candidate = of_query | self._items(rows)
@@ -88,7 +89,9 @@ class RankingModel(TrainableModel):
             for features, names in ((of_query, self._query_names), (of_candidate, self._candidate_names))
             if names
         ]
-        penalty = tf.add_n([tf.reduce_mean(tf.reduce_sum(tf.square(tf.cast(f, tf.float32)), -1)) for f, _ in groups])
+        penalty = tf.add_n(
+            [tf.reduce_mean(tf.reduce_sum(tf.square(tf.cast(f, tf.float32)), -1), [1, 2]) for f, _ in groups]
+        )
         fields = [field for field, _ in groups] + self._interests(query, of_candidate, training)
         shape = tf.shape(rows)
         size = fields[0].shape[-1]
@@ -184,13 +187,13 @@ class RankingModel(TrainableModel):
         return total
 
     def compute_loss(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
-        """Weighted mean of the tasks' cross-entropies."""
+        """Part of this device in the weighted mean of the tasks' cross-entropies over the whole batch."""
         logits, penalty, hidden = self._logits(inputs, inputs[ITEM_ROW], training)
         logits = logits[:, 0]
         if self._positions is not None and POSITION in inputs:
             logits += self.position_logits(inputs[POSITION][:, 0])
         total = self._auxiliary_loss(logits, hidden, inputs) if training else tf.constant(0.0)
-        rows = tf.cast(tf.shape(logits)[0], tf.float32)
+        total += self._l2 * tf.reduce_sum(penalty)
         for column, task in enumerate(self.tasks):
             labels, weights = inputs[label_key(task.label_column)], inputs[WEIGHT]
             total += task.weight * self._task(
@@ -200,8 +203,9 @@ class RankingModel(TrainableModel):
                 sample_weight=weights * (1.0 + (task.positive_weight - 1.0) * labels),
                 compute_metrics=False,
             )
-        penalty *= self._l2
+        # A device may have fewer rows than another, or none, of the last batch of a pass.
+        total /= sum_over_replicas(tf.cast(tf.shape(logits)[0], tf.float32))
         if self._table_l2:
-            penalty += self._table_l2 * tf.add_n([tf.nn.l2_loss(weight) for weight in self._fields.trainable_weights])
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        return (total / rows + penalty) / replicas
+            tables = tf.add_n([tf.nn.l2_loss(weight) for weight in self._fields.trainable_weights])
+            total += self._table_l2 * tables / replicas()
+        return total

@@ -23,9 +23,10 @@ from crossrec.components.features.schema import (
     FeatureSchema,
     label_key,
 )
-from crossrec.components.modeling import inputs, runtime
+from crossrec.components.modeling import inputs, runtime, saving
 from crossrec.components.modeling.lazy_adam import LazyAdam
 from crossrec.components.modeling.training import Monitor, fit
+from crossrec.components.modeling.warm_start import WarmStart
 from crossrec.components.ranking_trainer.config import NegativesConfig, RankingConfig
 from crossrec.components.ranking_trainer.fusion import fit_balance, fit_calibration
 from crossrec.components.ranking_trainer.model import RankingModel
@@ -150,7 +151,12 @@ def check_labels(data: inputs.TrainingData, config: RankingConfig) -> None:
 
 
 def train(
-    schema: FeatureSchema, table: ItemTable, config: RankingConfig, data: inputs.TrainingData, checkpoints: str
+    schema: FeatureSchema,
+    table: ItemTable,
+    config: RankingConfig,
+    data: inputs.TrainingData,
+    checkpoints: str,
+    warm: WarmStart | None = None,
 ) -> tuple[RankingModel, list[dict[str, float]]]:
     """Trains the ranking model.
 
@@ -160,6 +166,7 @@ def train(
         config: Features, interaction, tasks, training.
         data: Ranking examples with splits ``train`` and ``validation``.
         checkpoints: Directory for checkpoints; training goes on from those it finds there.
+        warm: Where the weights start from; anew if None.
 
     Returns:
         The model with the weights of its best epoch, and the history.
@@ -170,6 +177,8 @@ def train(
     with runtime.mixed_precision(), runtime.strategy().scope():
         model = build(schema, config, table)
         model.compile(optimizer=LazyAdam(config.training.learning_rate))
+    if warm is not None:
+        warm.start(model, (schema, table, config), _load_former)
     size = config.training.batch_size
     validation = inputs.read_batches(data.patterns["validation"], data.spec, _EVALUATION_BATCH).take(
         _VALIDATION_ROWS // _EVALUATION_BATCH
@@ -180,7 +189,7 @@ def train(
             data.patterns["train"], data.spec, size, config.training.shuffle_rows, config.training.seed
         ).prefetch(tf.data.AUTOTUNE),
         Monitor("log loss", maximise=False, measure=lambda: weighted_log_loss(model, validation)),
-        config.training,
+        config.training if warm is None else warm.shortened(config.training),
         checkpoints,
     )
     if config.retrieval_score:
@@ -188,6 +197,14 @@ def train(
     else:
         calibrate(model, validation)
     return model, history
+
+
+def _load_former(directory: str, schema: FeatureSchema, table: ItemTable) -> tuple[RankingModel, RankingConfig]:
+    """The model of an earlier run, and its configuration."""
+    config = saving.read_config(directory, RankingConfig)
+    model = build(schema, config, table)
+    saving.restore(directory, model)
+    return model, config
 
 
 def build(schema: FeatureSchema, config: RankingConfig, table: ItemTable) -> RankingModel:

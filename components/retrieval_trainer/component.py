@@ -8,7 +8,7 @@ from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
 
-from crossrec.components.artifacts import CrossSet, ItemTable, RetrievalModel, TransformGraphs
+from crossrec.components.artifacts import CrossSet, ItemTable, PreviousModel, RetrievalModel, TransformGraphs
 from crossrec.components.retrieval_trainer.config import RetrievalConfig
 from crossrec.components.retrieval_trainer.executor import Executor
 from crossrec.components.specs import make_spec, output_channels
@@ -20,9 +20,11 @@ RetrievalTrainerSpec = make_spec(
         "transform_graphs": TransformGraphs,
         "cross_set": CrossSet,
         "item_table": ItemTable,
+        "previous_model": PreviousModel,
     },
     outputs={"retrieval_model": RetrievalModel},
     parameters={"config": str, "code_digest": str, "checkpoint_root": str},
+    optional=("previous_model",),
 )
 
 
@@ -42,7 +44,8 @@ class RetrievalTrainer(base_component.BaseComponent):
         """Constructs the component.
 
         Args:
-            channels: ``transformed_interactions``, ``transform_graphs``, ``cross_set``, ``item_table``.
+            channels: ``transformed_interactions``, ``transform_graphs``, ``cross_set``, ``item_table``, and perhaps
+                ``previous_model`` to start from.
             config: Towers, loss, training; ``label`` is set.
             code_digest: Digest of the code, so that the cache notices a change.
             checkpoint_root: Directory that outlives a killed run, for checkpoints.

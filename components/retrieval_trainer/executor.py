@@ -14,6 +14,8 @@ from crossrec.components.features.item_table import ItemTable
 from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.modeling.checkpoints import checkpoint_directory
 from crossrec.components.modeling.inputs import TrainingData
+from crossrec.components.modeling.launch import on_workers
+from crossrec.components.modeling.warm_start import find_start
 from crossrec.components.retrieval_trainer.config import RetrievalConfig
 from crossrec.components.retrieval_trainer.train import save, train
 
@@ -29,6 +31,8 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Runs the component; see RetrievalTrainer for inputs, outputs and parameters."""
         config = RetrievalConfig.model_validate_json(exec_properties["config"])
+        if on_workers(self, input_dict, output_dict, exec_properties, config.training.workers):
+            return
         graphs = properties.uri(input_dict, "transform_graphs")
         examples = artifact_utils.get_single_instance(input_dict["transformed_interactions"])
         data = TrainingData(
@@ -40,7 +44,9 @@ class Executor(base_executor.BaseExecutor):
             examples.uri,
             graphs,
             properties.uri(input_dict, "cross_set"),
+            *(artifact.uri for artifact in input_dict.get("previous_model", ())),
         ]
+        warm = find_start(input_dict, "retrieval_model")
         with checkpoint_directory(exec_properties["checkpoint_root"], "retrieval", identity) as checkpoints:
             trained = train(
                 FeatureSchema.read(properties.uri(input_dict, "cross_set")),
@@ -48,5 +54,8 @@ class Executor(base_executor.BaseExecutor):
                 config,
                 data,
                 checkpoints,
+                warm,
             )
             save(properties.uri(output_dict, "retrieval_model"), trained, config)
+        if warm is not None:
+            warm.write_report(artifact_utils.get_single_instance(output_dict["retrieval_model"]))

@@ -1,57 +1,54 @@
-"""Softmax losses of the two towers over the whole catalogue and over the items of a batch."""
+"""Losses of the two towers: softmax and the cosine contrastive loss, over the catalogue and over candidates."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import tensorflow as tf
+from pydantic import Field
 
-_MASKED = -1e9
+from crossrec.components.features.config import Frozen
+from crossrec.components.modeling.replicas import sum_over_replicas
 
-
-def sum_over_replicas(values: tf.Tensor) -> tf.Tensor:
-    """The sum over all devices; the values themselves on one."""
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return values
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+MASKED = -1e9
+"""The score of an item that has no chance."""
 
 
-def gather_replicas(values: tf.Tensor) -> tf.Tensor:
-    """Rows of all devices one after the other, with gradients to all of them; the values themselves on one.
+class CosineContrastiveConfig(Frozen):
+    r"""The cosine contrastive loss in place of the softmax.
 
-    Args:
-        values: ``[B, ...]``; B may differ between devices.
+    With cosine s⁺ of the positive, :math:`(1 - s^+) + w\,\mathrm{mean}_j \max(0, s_j - m)` over the negatives j. Mao,
+    Zhu, Wang, Dai, Dong, Xiao, He: "SimpleX: A Simple and Strong Baseline for Collaborative Filtering", CIKM 2021.
+
+    Attributes:
+        margin: m, the cosine below which a negative is left alone.
+        negative_weight: w, what the mean over the negatives counts.
     """
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return values
-    return context.all_gather(values, axis=0)
+
+    margin: float = Field(default=0.5, ge=-1, lt=1)
+    negative_weight: float = Field(default=100.0, gt=0, le=1e6)
 
 
 @dataclass(frozen=True)
-class BatchNegatives:
-    """The items of the whole batch as each row's candidates.
+class Comparison:
+    """Scores of positives and of what they are compared with.
 
     Attributes:
-        rows: Item rows of all devices, int64 ``[C]``.
-        own: Place of each of this device's rows among them, int64 ``[P]``.
+        own: Of the positives, float32 ``[P]``.
+        others: Of candidates, float32 ``[P, C]``.
+        masked: bool ``[P, C]``, candidates that do not count for a row.
+        counts: How often each candidate is expected, float32 ``[C]``; None leaves scores as they are.
+        own_counts: Likewise of the positives ``[P]``, where the batch is all that is compared; None leaves them as they
+            are, because they are compared for certain.
+        items: Items of the catalogue.
     """
 
-    rows: tf.Tensor
     own: tf.Tensor
-
-    @classmethod
-    def of(cls, rows: tf.Tensor) -> BatchNegatives:
-        """From this device's item rows int64 ``[P]``."""
-        size = tf.shape(rows, tf.int64)[0]
-        everyone = gather_replicas(rows)
-        places = tf.range(size)
-        context = tf.distribute.get_replica_context()
-        if context is not None and context.num_replicas_in_sync > 1:
-            before = tf.cumsum(gather_replicas(size[None]), exclusive=True)
-            places += tf.gather(before, context.replica_id_in_sync_group)
-        return cls(everyone, places)
+    others: tf.Tensor
+    masked: tf.Tensor
+    counts: tf.Tensor | None
+    own_counts: tf.Tensor | None
+    items: int
 
 
 def without(scores: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
@@ -61,43 +58,85 @@ def without(scores: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     # A column beside the others takes the padding.
     columns = tf.where(rows < 0, items, tf.cast(rows, tf.int32))
     places = tf.stack([tf.reshape(batch, [-1]), tf.reshape(columns, [-1])], 1)
-    masked = tf.fill([tf.shape(places)[0]], tf.constant(_MASKED, scores.dtype))
+    masked = tf.fill([tf.shape(places)[0]], tf.constant(MASKED, scores.dtype))
     return tf.tensor_scatter_nd_update(tf.pad(scores, [[0, 0], [0, 1]]), places, masked)[:, :items]
 
 
-def catalogue_loss(scores: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+def catalogue_loss(scores: tf.Tensor, targets: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
     r"""Part of this device in the mean of :math:`-\log softmax(scores)` at the targets.
 
     Args:
         scores: float32 ``[B, N]``.
         targets: Item rows int64 ``[B, T]``; negative is padding.
+        smoothing: Share of each target's probability that is spread evenly over the items that have a chance (label
+            smoothing: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016).
     """
-    log_probabilities = tf.gather(tf.nn.log_softmax(scores), tf.maximum(targets, 0), batch_dims=1)
+    normaliser = tf.reduce_logsumexp(scores, 1, keepdims=True)
+    own = tf.gather(scores, tf.maximum(targets, 0), batch_dims=1)
+    if smoothing:
+        possible = tf.cast(scores > MASKED / 2, scores.dtype)
+        everywhere = tf.reduce_sum(scores * possible, 1, keepdims=True) / tf.reduce_sum(possible, 1, keepdims=True)
+        own = (1.0 - smoothing) * own + smoothing * everywhere
     counted = tf.cast(targets >= 0, scores.dtype)
-    return _mean(-log_probabilities * counted, tf.reduce_sum(counted))
+    return _mean((normaliser - own) * counted, tf.reduce_sum(counted))
 
 
-def batch_loss(
-    scores: tf.Tensor, batch: BatchNegatives, probabilities: tf.Tensor | None, remove_accidental_hits: bool
-) -> tf.Tensor:
-    """Part of this device in the mean cross-entropy of each row's item among the items of the batch.
+def contrastive_catalogue_loss(scores: tf.Tensor, targets: tf.Tensor, config: CosineContrastiveConfig) -> tf.Tensor:
+    """Part of this device in the mean cosine contrastive loss, all items but a request's targets its negatives.
 
     Args:
-        scores: float32 ``[P, C]``.
-        batch: The items of the batch.
-        probabilities: Of each candidate to be drawn, float32 ``[C]``; scores lose the logarithm of theirs.
-        remove_accidental_hits: Leaves out copies of a row's own item.
+        scores: Cosines float32 ``[B, N]``.
+        targets: Item rows int64 ``[B, T]``; negative is padding.
+        config: Margin and weight.
     """
-    if probabilities is not None:
-        scores -= tf.math.log(probabilities)[None]
-    own = tf.gather(scores, batch.own[:, None], batch_dims=1)[:, 0]
-    if remove_accidental_hits:
-        mine = tf.gather(batch.rows, batch.own)
-        copies = tf.equal(mine[:, None], batch.rows[None]) & tf.not_equal(
-            batch.own[:, None], tf.range(tf.shape(batch.rows, tf.int64)[0])[None]
-        )
-        scores = tf.where(copies, tf.constant(_MASKED, scores.dtype), scores)
-    losses = tf.reduce_logsumexp(scores, 1) - own
+    counted = tf.cast(targets >= 0, scores.dtype)
+    own = tf.gather(scores, tf.maximum(targets, 0), batch_dims=1)
+    others = without(scores, targets)
+    negatives = tf.reduce_sum(tf.cast(others > MASKED / 2, scores.dtype), 1)
+    pushed = tf.reduce_sum(tf.nn.relu(others - config.margin), 1) / tf.maximum(negatives, 1.0)
+    losses = (1.0 - own + config.negative_weight * pushed[:, None]) * counted
+    return _mean(losses, tf.reduce_sum(counted))
+
+
+def softmax_loss(compared: Comparison, smoothing: float = 0.0) -> tf.Tensor:
+    """Part of this device in the mean cross-entropy of each positive among its candidates.
+
+    Args:
+        compared: Scores; each loses the logarithm of its expected count.
+        smoothing: Share of the probability that is spread evenly over a row's candidates and its positive.
+    """
+    own, others = compared.own, compared.others
+    if compared.counts is not None:
+        others -= tf.math.log(compared.counts)[None]
+        if compared.own_counts is not None:
+            own -= tf.math.log(compared.own_counts)
+    others = tf.where(compared.masked, tf.constant(MASKED, others.dtype), others)
+    scores = tf.concat([own[:, None], others], 1)
+    wanted = own
+    if smoothing:
+        possible = tf.cast(scores > MASKED / 2, scores.dtype)
+        everywhere = tf.reduce_sum(scores * possible, 1) / tf.reduce_sum(possible, 1)
+        wanted = (1.0 - smoothing) * own + smoothing * everywhere
+    return _mean_of_rows(tf.reduce_logsumexp(scores, 1) - wanted)
+
+
+def contrastive_loss(compared: Comparison, config: CosineContrastiveConfig) -> tf.Tensor:
+    """Part of this device in the mean cosine contrastive loss.
+
+    Args:
+        compared: Cosines. With expected counts, the mean over candidates estimates that over the catalogue.
+        config: Margin and weight.
+    """
+    counted = tf.cast(~compared.masked, compared.others.dtype)
+    if compared.counts is None:
+        weights = counted / tf.maximum(tf.reduce_sum(counted, 1, keepdims=True), 1.0)
+    else:
+        weights = counted / (compared.counts[None] * compared.items)
+    pushed = tf.reduce_sum(weights * tf.nn.relu(compared.others - config.margin), 1)
+    return _mean_of_rows(1.0 - compared.own + config.negative_weight * pushed)
+
+
+def _mean_of_rows(losses: tf.Tensor) -> tf.Tensor:
     return _mean(losses, tf.cast(tf.shape(losses)[0], losses.dtype))
 
 

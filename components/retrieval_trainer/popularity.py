@@ -71,6 +71,10 @@ class Popularity(tf_keras.layers.Layer):
         places = states[:, None] * tf.shape(self._shares, tf.int64)[1] + rows[None, :]
         return self._weight * tf.gather(tf.reshape(self._shares, [-1]), places)
 
+    def of_pairs(self, moments: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """Weighted log shares of one item row at each of the moments, both ``[P]``: float32 ``[P]``."""
+        return self._weight * tf.gather_nd(self._shares, tf.stack([self._states(moments), rows], 1))
+
     def now(self) -> tf.Tensor:
         """Weighted log shares after the training, float32 ``[items]``."""
         return self._weight * self._shares[-1]

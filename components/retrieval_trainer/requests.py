@@ -124,7 +124,8 @@ def request_batches(
         training: Size of a batch, and seed.
 
     Returns:
-        Batches of query features ``[B, width]``, ``USER`` and ``TIMESTAMP`` ``[B, 1]``, and ``TARGETS`` ``[B, targets]``.
+        Batches of query features ``[B, width]``, of ``USER`` and ``TIMESTAMP`` ``[B, 1]``, and of ``TARGETS``
+        ``[B, targets]``.
 
     Raises:
         DataError: The feature that companions should join holds no recent items.

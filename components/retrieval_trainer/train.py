@@ -13,10 +13,11 @@ from crossrec.components.errors import DataError
 from crossrec.components.evaluation.ragged import RaggedItems
 from crossrec.components.evaluation.ranking_metrics import ranking_metrics
 from crossrec.components.features.item_table import Array, ItemTable
-from crossrec.components.features.schema import ITEM_ROW, TIMESTAMP, FeatureSchema, label_key
+from crossrec.components.features.schema import ITEM_ROW, TIMESTAMP, USER, FeatureSchema, label_key
 from crossrec.components.modeling import inputs, runtime, saving
 from crossrec.components.modeling.lazy_adam import LazyAdam
 from crossrec.components.modeling.training import Monitor, fit
+from crossrec.components.modeling.warm_start import WarmStart
 from crossrec.components.progress import progress
 from crossrec.components.retrieval_trainer.config import RetrievalConfig
 from crossrec.components.retrieval_trainer.loss import without
@@ -115,7 +116,12 @@ def request_ndcg(model: RetrievalModel, requests: Requests, config: RequestsConf
 
 
 def train(
-    schema: FeatureSchema, table: ItemTable, config: RetrievalConfig, data: inputs.TrainingData, checkpoints: str
+    schema: FeatureSchema,
+    table: ItemTable,
+    config: RetrievalConfig,
+    data: inputs.TrainingData,
+    checkpoints: str,
+    warm: WarmStart | None = None,
 ) -> TrainedTowers:
     """Trains the two towers.
 
@@ -125,19 +131,19 @@ def train(
         config: Towers, loss, training; ``label`` is set.
         data: Transformed interactions with splits ``train`` and ``validation``.
         checkpoints: Directory for checkpoints; training goes on from those it finds there.
+        warm: Where the weights start from; anew if None.
     """
     runtime.prepare()
-    model = _compiled(schema, table, config)
+    model = compiled(schema, table, config, warm)
     history = fit(
         model,
         _prepare(model, schema, config, data, ("train",)),
         _monitor(model, schema, config, data),
-        config.training,
+        config.training if warm is None else warm.shortened(config.training),
         f"{checkpoints}/train",
     )
-    if model.popularity is not None:
-        model.popularity.forget_history()
-    return TrainedTowers(model, history, _refit(schema, table, config, data, history, checkpoints))
+    model.finish()
+    return TrainedTowers(model, history, _refit(schema, table, config, data, (history, checkpoints, warm)))
 
 
 def _monitor(
@@ -158,33 +164,42 @@ def _refit(
     table: ItemTable,
     config: RetrievalConfig,
     data: inputs.TrainingData,
-    history: list[dict[str, float]],
-    checkpoints: str,
+    first: tuple[list[dict[str, float]], str, WarmStart | None],
 ) -> RetrievalModel | None:
     if not config.refit:
         return None
+    history, checkpoints, warm = first
     epochs = 1 + int(np.argmax([entry["monitor"] for entry in history]))
     progress(f"training once more for {epochs} epochs, on the validation split too")
-    model = _compiled(schema, table, config)
+    model = compiled(schema, table, config, warm)
     fit(
         model,
         _prepare(model, schema, config, data, ("train", "validation")),
         # No split is left to measure on: the last epoch counts.
-        Monitor("steps", maximise=True, measure=lambda: float(model.optimizer.iterations)),
+        Monitor("steps", maximise=True, measure=lambda: float(model.optimizer.iterations.numpy())),
         config.training.model_copy(update={"epochs": epochs, "patience": 0}),
         f"{checkpoints}/refit",
     )
-    if model.popularity is not None:
-        model.popularity.forget_history()
+    model.finish()
     return model
 
 
-def _compiled(schema: FeatureSchema, table: ItemTable, config: RetrievalConfig) -> RetrievalModel:
+def compiled(
+    schema: FeatureSchema, table: ItemTable, config: RetrievalConfig, warm: WarmStart | None = None
+) -> RetrievalModel:
+    """The model with its optimizer, on all devices; with the weights of another where it starts warm."""
     tf_keras.utils.set_random_seed(config.training.seed)
     with runtime.mixed_precision(), runtime.strategy().scope():
         model = build(schema, config, table)
         model.compile(optimizer=LazyAdam(config.training.learning_rate))
+    if warm is not None:
+        warm.start(model, (schema, table, config), _load_former)
     return model
+
+
+def _load_former(directory: str, schema: FeatureSchema, table: ItemTable) -> tuple[RetrievalModel, RetrievalConfig]:
+    """The towers of an earlier run that have not seen its validation rows, and their configuration."""
+    return load(directory, schema, table, served=False), saving.read_config(directory, RetrievalConfig)
 
 
 def _prepare(
@@ -194,10 +209,13 @@ def _prepare(
     data: inputs.TrainingData,
     splits: Sequence[str],
 ) -> tf.data.Dataset:
-    """The training batches of some splits; the model learns how popular items were in them."""
+    """The training batches of some splits; the model learns who met what in them, and how popular it was."""
     if model.popularity is not None and config.popularity is not None:
         moments, rows = read_columns(data, splits, config.label, (TIMESTAMP, ITEM_ROW))
         model.popularity.set_history(*log_shares(moments, rows, model.items, config.popularity))
+    if model.graph is not None:
+        users, rows = read_columns(data, splits, config.label, (model.graph.config.user or USER, ITEM_ROW))
+        model.graph.set_edges(users, rows)
     if config.requests is None:
         return positives(data, splits, config.label, config, shuffle=True).prefetch(tf.data.AUTOTUNE)
     names = [feature.name for feature in schema.side("query")]

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from crossrec.components.candidate_indexer.index import ExactIndex
+from crossrec.components.candidate_indexer.partitioned import PartitionedIndex
 from crossrec.components.feature_transform.transform import ITEM_VOCABULARY
 from crossrec.components.features.config import RawKind
 from crossrec.components.features.item_table import ItemTable
@@ -35,15 +36,17 @@ class BundleParts:
         index: Search over the catalogue.
         ranking: The trained ranking model.
         version_file: File with the line ``version<TAB>NUMBER``, replaced when the bundle is published.
+        search_inputs: Further inputs of a search: ``k``, ``probes``.
     """
 
     schema: FeatureSchema
     graphs: str
     table: ItemTable
     retrieval: RetrievalModel
-    index: ExactIndex
+    index: ExactIndex | PartitionedIndex
     ranking: RankingModel
     version_file: str
+    search_inputs: tuple[str, ...] = ()
 
 
 class Bundle(tf.Module):
@@ -58,6 +61,7 @@ class Bundle(tf.Module):
         self._features = [feature.name for feature in parts.schema.side("query")]
         self._retrieval, self._index, self._ranking = parts.retrieval, parts.index, parts.ranking
         self._candidates = min(max(config.candidates, config.list_size), parts.table.items)
+        self._search_inputs = parts.search_inputs
         self._list_size = min(config.list_size, parts.table.items)
         # The last row is the padding of a short list.
         self._ids = _strings([*parts.table.ids, names.PADDING_ITEM], "item_ids")
@@ -86,14 +90,22 @@ class Bundle(tf.Module):
             for name, kind in self._kinds.items()
         }
 
+    def search_signature(self) -> dict[str, tf.TensorSpec]:
+        """The inputs of a search: excluded items, accepted values of filters, and numbers where the spec has them."""
+        lists = [names.EXCLUDE_ITEMS, *(f"{names.FILTER_PREFIX}{name}" for name in self._index.filters.names)]
+        return {
+            **{name: tf.TensorSpec([None, None], tf.string, name) for name in lists},
+            **{name: tf.TensorSpec([None], tf.int64, name) for name in self._search_inputs},
+        }
+
     def recommend(self, inputs: Tensors) -> dict[str, tf.Tensor]:
         """The best items over the whole catalogue, ranked."""
         query, embedding = self._encode(inputs)
-        retrieval_scores, rows = self._search(embedding, inputs[names.EXCLUDE_ITEMS])
+        retrieval_scores, rows = self._search(embedding, inputs)
         scores = self._ranking.score(self._ranking.probabilities(query, rows, retrieval_scores))
         scores = tf.where(rows < 0, tf.constant(names.PADDING_SCORE, tf.float32), scores)
         best, places = tf.math.top_k(scores, k=self._list_size)
-        rows = tf.gather(rows, places, batch_dims=1)
+        best, rows = self._cut(best, tf.gather(rows, places, batch_dims=1), inputs)
         return {
             names.ITEM_IDS: self._gather(self._ids, rows),
             names.SCORES: best,
@@ -104,7 +116,7 @@ class Bundle(tf.Module):
     def retrieve(self, inputs: Tensors) -> dict[str, tf.Tensor]:
         """The candidates of retrieval, by its own score."""
         _, embedding = self._encode(inputs)
-        scores, rows = self._search(embedding, inputs[names.EXCLUDE_ITEMS])
+        scores, rows = self._cut(*self._search(embedding, inputs), inputs)
         return {
             names.ITEM_IDS: self._gather(self._ids, rows),
             names.SCORES: scores,
@@ -129,12 +141,9 @@ class Bundle(tf.Module):
         """The concrete functions to export, by signature name."""
         lists = tf.TensorSpec([None, None], tf.string)
         query = self.query_signature()
-        recommend = tf.function(self.recommend, autograph=False).get_concrete_function(
-            {**query, names.EXCLUDE_ITEMS: _named(lists, names.EXCLUDE_ITEMS)}
-        )
-        retrieve = tf.function(self.retrieve, autograph=False).get_concrete_function(
-            {**query, names.EXCLUDE_ITEMS: _named(lists, names.EXCLUDE_ITEMS)}
-        )
+        search = self.search_signature()
+        recommend = tf.function(self.recommend, autograph=False).get_concrete_function({**query, **search})
+        retrieve = tf.function(self.retrieve, autograph=False).get_concrete_function({**query, **search})
         rank = tf.function(self.rank, autograph=False).get_concrete_function(
             {**query, names.CANDIDATE_ITEMS: _named(lists, names.CANDIDATE_ITEMS)}
         )
@@ -152,8 +161,20 @@ class Bundle(tf.Module):
         query = {name: transformed[name] for name in self._features}
         return query, self._retrieval.embed_queries(query)
 
-    def _search(self, embedding: tf.Tensor, exclude: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._index.search(embedding, self._rows.lookup(exclude), self._candidates)
+    def _search(self, embedding: tf.Tensor, inputs: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
+        exclude = self._rows.lookup(inputs[names.EXCLUDE_ITEMS])
+        wanted = self._index.filters.wanted(inputs)
+        return self._index.search(embedding, exclude, self._candidates, inputs.get(names.PROBES), wanted)
+
+    def _cut(self, scores: tf.Tensor, rows: tf.Tensor, inputs: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
+        """Lists ``[B, N]`` padded from the place on that a request asks for."""
+        if names.K not in inputs:
+            return scores, rows
+        k = inputs[names.K][:, None]
+        beyond = (k > 0) & (tf.range(tf.shape(rows, tf.int64)[1], dtype=tf.int64)[None, :] >= k)
+        return tf.where(beyond, tf.constant(names.PADDING_SCORE, tf.float32), scores), tf.where(
+            beyond, tf.constant(-1, rows.dtype), rows
+        )
 
     def _gather(self, texts: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
         return tf.gather(texts, tf.where(rows < 0, tf.constant(self._index.items, rows.dtype), rows))

@@ -13,6 +13,7 @@ from crossrec.components import properties
 from crossrec.components.serving_bundle.config import ServingConfig
 from crossrec.components.serving_bundle.export import export, load_parts
 from crossrec.components.serving_bundle.requests import fill_vectors, sample_rows
+from crossrec.components.warm_start.lineage import record_parts
 
 _PARTS = ("transform_graphs", "cross_set", "item_table", "retrieval_model", "candidate_index", "ranking_model")
 
@@ -40,3 +41,4 @@ class Executor(base_executor.BaseExecutor):
         )
         requests = fill_vectors(requests, parts.schema.raw_widths)
         export(properties.uri(output_dict, "bundle"), parts, config, requests)
+        record_parts(artifact_utils.get_single_instance(output_dict["bundle"]), input_dict, interactions)

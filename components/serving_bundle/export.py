@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from crossrec.components.candidate_indexer.index import ExactIndex, read_embeddings
+from crossrec.components.candidate_indexer.build import load_index
+from crossrec.components.candidate_indexer.report import IndexReport
 from crossrec.components.features.item_table import Array, ItemTable
 from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.modeling import saving
@@ -41,9 +42,10 @@ def load_parts(directories: Mapping[str, str], version_file: str) -> BundleParts
         graphs=directories["transform_graphs"],
         table=table,
         retrieval=towers,
-        index=ExactIndex(read_embeddings(directories["candidate_index"], served=True)),
+        index=load_index(directories["candidate_index"], table.display),
         ranking=ranker,
         version_file=version_file,
+        search_inputs=IndexReport.read(directories["candidate_index"]).inputs,
     )
 
 
@@ -59,7 +61,13 @@ def export(directory: str, parts: BundleParts, config: ServingConfig, requests: 
     bundle = Bundle(parts, config)
     signatures = bundle.signatures()
     tf.saved_model.save(_state(bundle), directory, signatures=signatures)
-    calls = _calls(parts.table, requests, min(config.golden_requests, len(next(iter(requests.values())))))
+    search = {
+        name: np.zeros(
+            [1] + [0] * (spec.shape.rank - 1), object if spec.dtype == tf.string else spec.dtype.as_numpy_dtype
+        )
+        for name, spec in bundle.search_signature().items()
+    }
+    calls = _calls(parts.table, requests, search, min(config.golden_requests, len(next(iter(requests.values())))))
     loaded = tf.saved_model.load(directory)
     golden = []
     for signature, inputs in calls:
@@ -91,18 +99,20 @@ def _state(bundle: Bundle) -> tf.Module:
     return state
 
 
-def _calls(table: ItemTable, requests: Mapping[str, Array], count: int) -> list[tuple[str, dict[str, Any]]]:
+def _calls(
+    table: ItemTable, requests: Mapping[str, Array], search: Mapping[str, Array], count: int
+) -> list[tuple[str, dict[str, Any]]]:
     """One request at a time for ``recommend``, one for ``retrieve``, and one of an unknown item for ``rank``."""
     popular = table.ids[np.argsort(-table.frequencies, kind="stable")[:_GOLDEN_CANDIDATES]]
-    nothing = np.zeros((1, 0), object)
     candidates = np.array([[*popular, "an item that no catalogue has"]], object)
     calls = []
     for row in range(count):
         query = {name: values[row : row + 1] for name, values in requests.items()}
-        exclude = np.array([[popular[0]]], object) if row % 2 else nothing
-        calls.append((names.RECOMMEND, {**query, names.EXCLUDE_ITEMS: exclude}))
+        exclude = {names.EXCLUDE_ITEMS: np.array([[popular[0]]], object)} if row % 2 else {}
+        whole = {**query, **search, **exclude}
+        calls.append((names.RECOMMEND, whole))
         if row == 0:
-            calls.append((names.DEFAULT_SIGNATURE, {**query, names.EXCLUDE_ITEMS: exclude}))
-            calls.append((names.RETRIEVE, {**query, names.EXCLUDE_ITEMS: exclude}))
+            calls.append((names.DEFAULT_SIGNATURE, whole))
+            calls.append((names.RETRIEVE, whole))
             calls.append((names.RANK, {**query, names.CANDIDATE_ITEMS: candidates}))
     return calls

@@ -61,7 +61,14 @@ def run(args: argparse.Namespace) -> int:
         return code
     code = pipeline_run.run(
         argparse.Namespace(
-            spec=_SPEC, data=str(data), root=str(root), no_cache=False, check=False, verbose=args.verbose
+            spec=_SPEC,
+            data=str(data),
+            root=str(root),
+            since=None,
+            until=None,
+            no_cache=False,
+            check=False,
+            verbose=args.verbose,
         )
     )
     if code:

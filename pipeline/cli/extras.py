@@ -5,7 +5,15 @@ from __future__ import annotations
 import importlib.util
 import sys
 
-_FIRST_IMPORTS = {"simulate": "pyarrow", "run": "tfx", "demo": "tfx"}
+_FIRST_IMPORTS = {
+    "simulate": "pyarrow",
+    "run": "tfx",
+    "backfill": "tfx",
+    "demo": "tfx",
+    "compile": "tfx",
+    "submit": "kfp",
+    "experiment analyse": "pyarrow",
+}
 
 
 def missing_extra(command: str) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import crossrec
-from crossrec.pipeline.cli import demo, query, release, run, serve, simulate
+from crossrec.pipeline.cli import backfill, compile, demo, experiment, query, release, run, serve, simulate, submit
 from crossrec.pipeline.cli.extras import missing_extra
 
 _DESCRIPTION = """\
@@ -19,16 +19,21 @@ From nothing to recommendations, step by step:
   crossrec serve                          serve what was published (leave it running)
   crossrec query --query 'red shoes'      ask it, in another terminal
   crossrec release --help                 canary, promote, roll back what is served
+  crossrec experiment --help              compare versions on users
 or all of it at once:
   crossrec demo
+and on a cluster, with Kubeflow Pipelines:
+  crossrec compile my-spec.yaml -o pipeline.yaml
+  crossrec submit pipeline.yaml --endpoint http://HOST:PORT --wait
 """
 
 _EPILOG = """\
 `crossrec COMMAND --help` tells more about a command. query and release need the
 light core only, and so does serve where TensorFlow Serving is installed; simulate,
-run, demo and the local server need pip install 'crossrec[pipeline]', in Python 3.10.
+run, backfill, demo, compile, submit, experiment analyse and the local server need
+pip install 'crossrec[pipeline]', in Python 3.10.
 Exit codes: 0 well, 1 failed, 2 wrong usage or input, 3 nothing published, since
-the model was not good enough.
+the model was not good enough, or no verdict on an experiment.
 """
 
 
@@ -49,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"crossrec {crossrec.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for module in (simulate, run, serve, release, query, demo):
+    for module in (simulate, run, backfill, serve, release, experiment, query, demo, compile, submit):
         module.add_parser(commands)
     options = parser.parse_args(arguments)
     missing = missing_extra(options.command)

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_BINARY = "tensorflow_model_server"
-_IMAGE = "tensorflow/serving:2.16.1"
+if TYPE_CHECKING:
+    from crossrec.serving.launch.models import Served
+    from crossrec.serving.launch.plans import Plan
+    from crossrec.serving.launch.process import ServerProcess
+
 _STARTUP_SECONDS = 300.0
-_STOP_SECONDS = 20.0
-_DOCKER_SECONDS = 10.0
-# TensorFlow Serving logs every step to the terminal otherwise.
-_ERRORS_ONLY = {"TF_CPP_MIN_LOG_LEVEL": "2"}
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """A server to start: what to call it, and its command."""
-
-    label: str
-    command: list[str]
-    environment: Mapping[str, str] = field(default_factory=dict)
+_LOOK_SECONDS = 0.3
 
 
 def add_parser(subparsers: Any) -> None:
@@ -45,7 +32,8 @@ def add_parser(subparsers: Any) -> None:
         description=(
             "Serve a model that `crossrec run` published. Uses the TensorFlow Serving binary where it is "
             "installed, else its Docker image where Docker runs, else the local server. New versions are "
-            "picked up while it runs."
+            "picked up while it runs; but where `crossrec release` manages the model, the server loads and labels what "
+            "was released, from DIR/serving/models.config, and the release commands move it."
         ),
         epilog="Example: crossrec serve --root demo/run --port 8500",
     )
@@ -57,8 +45,19 @@ def add_parser(subparsers: Any) -> None:
         help="root of the run, as given to `crossrec run` (default: %(default)s)",
     )
     parser.add_argument("--model", metavar="NAME", help="model below DIR/serving; may be left out where there is one")
-    parser.add_argument(
-        "--model-base-path", type=Path, metavar="DIR", help="directory with the versions, instead of --root"
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--model-base-path",
+        type=Path,
+        metavar="DIR",
+        help="directory with the versions, instead of --root; the latest one is served, released or not",
+    )
+    instead.add_argument(
+        "--model-config-file",
+        type=Path,
+        metavar="FILE",
+        help="models.config with models, versions and labels, instead of --root; ready when each label 'stable' in it "
+        "answers",
     )
     parser.add_argument("--port", type=int, default=8500, help="port on this machine (default: %(default)s)")
     parser.add_argument(
@@ -87,18 +86,66 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         Exit code: 0 after a stop, 2 where an argument is wrong, otherwise the server's own.
     """
+    from crossrec.serving.launch.errors import LaunchError, NoServerError
+    from crossrec.serving.launch.plans import AUTO, choose
+    from crossrec.serving.launch.ports import HOST, is_taken
+    from crossrec.serving.releases.errors import ReleaseError
+
     try:
         if not 1 <= args.port <= 65535:
             raise ValueError(f"--port={args.port}: give a port between 1 and 65535")
-        base_path = find_model(args.root, args.model, args.model_base_path)
-        name = args.model or base_path.name
-        plan = _plan(args.server, base_path, name, args.port)
-        plan.command.extend(_checked_flags(args.server_flag))
-    except ValueError as error:
+        flags = _checked_flags(args.server_flag)
+        served = _served(args)
+        plan = choose(args.server, served, args.port, flags)
+    except NoServerError as error:
+        other = "" if args.server in (AUTO, "local") else ", or use --server local"
+        print(f"crossrec serve: --server {args.server}: {error}{other}", file=sys.stderr)
+        return 2
+    except (ValueError, LaunchError) as error:
         print(f"crossrec serve: {error}", file=sys.stderr)
         return 2
-    print(f"Serving {name} from {base_path} with {plan.label}.", flush=True)
-    return _supervise(plan, name, f"127.0.0.1:{args.port}")
+    except ReleaseError as error:
+        print(f"crossrec serve: {error}", file=sys.stderr)
+        return 1
+    if is_taken(args.port):
+        print(
+            f"crossrec serve: --port {args.port}: another process listens at {HOST}:{args.port}; choose another --port",
+            file=sys.stderr,
+        )
+        return 1
+    names = ", ".join(model.name for model in served.models)
+    place = served.config_file or served.models[0].path
+    note = " (no TensorFlow Serving binary or Docker engine in use)" if plan.kind == "local" else ""
+    print(f"Serving {names} from {place} with {plan.label}{note}.", flush=True)
+    return _supervise(plan, served, f"{HOST}:{args.port}")
+
+
+def _served(args: argparse.Namespace) -> Served:
+    """What the arguments, and the releases of the root, say is to be served."""
+    from crossrec.serving.launch.models import configured_models, one_model
+
+    if args.model_config_file is not None:
+        if args.model is not None:
+            raise ValueError("--model: names no part of --model-config-file. Give one of the two")
+        return configured_models(args.model_config_file)
+    if args.model_base_path is None:
+        managed = _models_config(args.root / "serving", args.model)
+        if managed is not None:
+            return configured_models(managed)
+    base_path = find_model(args.root, args.model, args.model_base_path)
+    return one_model(args.model or base_path.name, base_path)
+
+
+def _models_config(serving: Path, model: str | None) -> Path | None:
+    """The configuration that `crossrec release` keeps, if it manages the model, or any where none is named."""
+    from crossrec.serving.releases.store import FileStore
+
+    store = FileStore(serving.absolute())
+    state = store.read()
+    managed = [name for one in state.sets.values() for name in one.models] if state is not None else []
+    if not managed or (model is not None and model not in managed):
+        return None
+    return Path(store.models_config)
 
 
 def find_model(root: Path, model: str | None, base_path: Path | None) -> Path:
@@ -141,7 +188,7 @@ def _checked_flags(flags: Sequence[str]) -> Sequence[str]:
         "--port": "--port",
         "--model_name": "--model",
         "--model_base_path": "--model-base-path",
-        "--model_config_file": "--model-base-path",
+        "--model_config_file": "--model-config-file",
     }
     for flag in flags:
         name = flag.partition("=")[0]
@@ -170,110 +217,50 @@ def _versions(path: Path) -> list[Path]:
     return [child for child in path.iterdir() if child.name.isdecimal() and child.is_dir()]
 
 
-def _plan(choice: str, base_path: Path, name: str, port: int) -> _Plan:
-    makers: dict[str, Callable[[Path, str, int], _Plan | None]] = {
-        "binary": _binary,
-        "docker": _docker,
-        "local": _local,
-    }
-    wanted = list(makers) if choice == "auto" else [choice]
-    for kind in wanted:
-        plan = makers[kind](base_path, name, port)
-        if plan is not None:
-            return plan
-    mends = {
-        "binary": f"{_BINARY} is not on PATH. Install it, or use --server local",
-        "docker": "no Docker engine answers `docker info`. Start one, or use --server local",
-        "auto": "this machine has no server. Install crossrec[pipeline] for the local one",
-        "local": "the local server needs TensorFlow. Install crossrec[pipeline]",
-    }
-    raise ValueError(f"--server {choice}: {mends[choice]}")
-
-
-def _binary(base_path: Path, name: str, port: int) -> _Plan | None:
-    found = shutil.which(_BINARY)
-    if found is None:
-        return None
-    flags = [f"--port={port}", f"--model_name={name}", f"--model_base_path={base_path}"]
-    return _Plan(f"TensorFlow Serving ({found})", [found, *flags], _ERRORS_ONLY)
-
-
-def _docker(base_path: Path, name: str, port: int) -> _Plan | None:
-    found = shutil.which("docker")
-    if found is None:
-        return None
-    try:
-        answer = subprocess.run([found, "info"], capture_output=True, timeout=_DOCKER_SECONDS)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if answer.returncode != 0:  # the client alone, without an engine
-        return None
-    # The image's own entry point is a shell that keeps signals from the server.
-    command = [found, "run", "--rm", "--init", "--publish", f"127.0.0.1:{port}:8500"]
-    command += [part for name, value in _ERRORS_ONLY.items() for part in ("--env", f"{name}={value}")]
-    command += ["--volume", f"{base_path}:/models/{name}:ro", "--entrypoint", _BINARY, _IMAGE]
-    command += ["--port=8500", f"--model_name={name}", f"--model_base_path=/models/{name}"]
-    return _Plan(f"TensorFlow Serving in Docker ({_IMAGE})", command)
-
-
-def _local(base_path: Path, name: str, port: int) -> _Plan | None:
-    import importlib.util
-
-    if any(importlib.util.find_spec(module) is None for module in ("tensorflow", "tensorflow_serving")):
-        return None
-    module = [sys.executable, "-m", "crossrec.serving.local_server", "--stop_with_stdin"]
-    flags = [f"--port={port}", f"--model_name={name}", f"--model_base_path={base_path}"]
-    return _Plan("the local server (no TensorFlow Serving binary or Docker engine in use)", module + flags)
-
-
-def _supervise(plan: _Plan, name: str, target: str) -> int:
+def _supervise(plan: Plan, served: Served, target: str) -> int:
     """Run the server, say when it is ready, and stop it when asked."""
+    from crossrec.serving.launch.process import ServerProcess
+
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    # A session of its own keeps Ctrl-C from reaching the server directly: it is stopped once, from here.
-    process = subprocess.Popen(
-        plan.command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-        env={**os.environ, **plan.environment},
-    )
-    threading.Thread(target=_announce, args=(process, name, target, stopping), daemon=True).start()
-    while process.poll() is None and not stopping.wait(0.1):
-        pass
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    with ServerProcess(plan) as process:
+        threading.Thread(target=_announce, args=(process, served, target, stopping), daemon=True).start()
+        while process.exit_code() is None and not stopping.wait(0.1):
+            pass
+        code = process.exit_code()
     if stopping.is_set():
         print("Stopped.", flush=True)
         return 0
-    print(
-        f"crossrec serve: the server ended with code {process.returncode}; see its message above",
-        file=sys.stderr,
-    )
-    return process.returncode or 1
+    print(f"crossrec serve: the server ended with code {code}; see its message above", file=sys.stderr)
+    return code or 1
 
 
-def _announce(process: subprocess.Popen[bytes], name: str, target: str, stopping: threading.Event) -> None:
-    from crossrec.serving.client import ClientConfig, RecommenderClient, RecommenderError
+def _announce(process: ServerProcess, served: Served, target: str, stopping: threading.Event) -> None:
+    from crossrec.serving.launch.readiness import ready_versions
 
     end = time.monotonic() + _STARTUP_SECONDS
-    with RecommenderClient(target, name, ClientConfig(deadline_seconds=1.0)) as client:
-        while process.poll() is None and not stopping.is_set() and time.monotonic() < end:
-            try:
-                available = [one.version for one in client.status() if one.state == "AVAILABLE"]
-            except RecommenderError:
-                available = []
-            if available:
-                print(
-                    f"Ready: {name} version {max(available)} at {target}. Stop with Ctrl-C. Ask it with\n"
-                    f"  crossrec query --target {target} --model {name} --user ID",
-                    flush=True,
-                )
-                return
-            stopping.wait(0.3)
+    while process.exit_code() is None and not stopping.is_set() and time.monotonic() < end:
+        versions = ready_versions(target, served.models)
+        if versions is not None:
+            print(_ready_text(served, versions, target), flush=True)
+            return
+        stopping.wait(_LOOK_SECONDS)
+
+
+def _ready_text(served: Served, versions: Mapping[str, int], target: str) -> str:
+    lines = []
+    for model in served.models:
+        labelled = f", which has the label {model.label}," if model.label else ""
+        lines.append(f"Ready: {model.name} version {versions[model.name]}{labelled} at {target}.")
+        if served.config_file is not None and not model.label:
+            lines[-1] += " It has no label stable: clients that ask for one need `crossrec release reconcile`."
+    first = served.models[0]
+    label = f" --label {first.label}" if first.label else ""
+    return "\n".join(
+        [
+            *lines[:-1],
+            f"{lines[-1]} Stop with Ctrl-C. Ask it with",
+            f"  crossrec query --target {target} --model {first.name}{label} --user ID",
+        ]
+    )

@@ -45,6 +45,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         choices=("parquet", "csv"),
         help="file format; in csv, lists are joined by | (default: parquet)",
     )
+    parser.add_argument(
+        "--by-day",
+        action="store_true",
+        default=None,
+        help="a folder for each day, interactions/2025-06-30 and so on; the spec's path is then interactions/{date}",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a former simulation at OUT")
     parser.set_defaults(run=run)
 
@@ -82,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
     from crossrec.pipeline.simulation import SimulationConfig, SimulationError, explain, simulate
 
-    names = ("rows", "users", "items", "seed", "days", "format")
+    names = ("rows", "users", "items", "seed", "days", "format", "by_day")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     try:
         config = SimulationConfig(**given)

@@ -47,6 +47,7 @@ class SimulationConfig(BaseModel):
         format: `parquet`, or `csv` with multi-valued columns joined by `|`.
         chunk_rows: rows that are held in memory at a time and rows per Parquet row group.
         rows_per_file: rows per file of interactions.
+        by_day: whether the interactions of each day (UTC) go into a folder of their own, named by its date.
 
     Raises:
         pydantic.ValidationError: a parameter is out of range; `errors.explain` makes it readable.
@@ -68,6 +69,7 @@ class SimulationConfig(BaseModel):
     format: Literal["parquet", "csv"] = "parquet"
     chunk_rows: int = 200_000
     rows_per_file: int = 1_000_000
+    by_day: bool = False
 
     @field_validator(*_RANGES)
     @classmethod

@@ -11,7 +11,7 @@ from . import vocabulary
 from .catalogue import Catalogue, make_catalogue
 from .clicks import CellCounts, behave
 from .config import SECONDS_PER_DAY, SimulationConfig
-from .output import INTERACTIONS, TRUTH_FILE, TableWriter, atomic_folder, open_writer, write_chunk
+from .output import INTERACTIONS, TRUTH_FILE, DailyWriter, TableWriter, atomic_folder, open_writer, write_chunk
 from .policy import show
 from .postings import Postings
 from .queries import make_queries
@@ -28,8 +28,9 @@ def simulate(
 ) -> Truth:
     """Simulate a marketplace and write it to a folder, which appears whole or not at all.
 
-    The folder holds `interactions/part-*.parquet` (one row per impression, in the order of time), `items.parquet`
-    and `truth.json`. State is kept per user and per item only; rows pass through in chunks, so that memory does
+    The folder holds `interactions/part-*.parquet` (one row per impression, in the order of time; with `by_day` in
+    `interactions/<date>/`), `items.parquet` and `truth.json`. State is kept per user and per item only; rows pass
+    through in chunks, so that memory does
     not grow with their number.
 
     Args:
@@ -66,6 +67,13 @@ def _write_items(config: SimulationConfig, catalogue: Catalogue, folder: Path) -
     sink.close()
 
 
+def _writer(config: SimulationConfig, folder: Path) -> TableWriter | DailyWriter:
+    def of_folder(place: Path) -> TableWriter:
+        return TableWriter(place, INTERACTIONS_SCHEMA, config.format, config.chunk_rows, config.rows_per_file)
+
+    return DailyWriter(folder, of_folder) if config.by_day else of_folder(folder)
+
+
 def _write_interactions(
     config: SimulationConfig, catalogue: Catalogue, folder: Path, progress: Progress | None
 ) -> Truth:
@@ -77,9 +85,7 @@ def _write_interactions(
     seen = np.zeros(config.user_count, dtype=bool)
     totals = {"rows": 0, "requests": 0, "clicks": 0, "purchases": 0}
     day, log_weights = -1, np.zeros(config.item_count)
-    writer = TableWriter(
-        folder / INTERACTIONS, INTERACTIONS_SCHEMA, config.format, config.chunk_rows, config.rows_per_file
-    )
+    writer = _writer(config, folder / INTERACTIONS)
     try:
         for number in range(window_count(config)):
             rng = np.random.default_rng([config.seed, 3, number])

@@ -6,14 +6,17 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from .config import SECONDS_PER_DAY
 from .errors import SimulationError
 from .tables import flat_table
 
@@ -153,6 +156,44 @@ class TableWriter:
         sink, self._sink = self._sink, None
         if sink is not None:
             sink.close()
+
+
+class DailyWriter:
+    """Writes tables that are in the order of time into a folder for each day, ``2025-06-30`` and so on.
+
+    Args:
+        folder: where the folders go; made if missing.
+        make_writer: makes the writer of a day's folder.
+    """
+
+    def __init__(self, folder: Path, make_writer: Callable[[Path], TableWriter]) -> None:
+        folder.mkdir(exist_ok=True)
+        self._folder, self._make_writer = folder, make_writer
+        self._day: int | None = None
+        self._writer: TableWriter | None = None
+
+    def write(self, table: pa.Table) -> None:
+        """Append a table."""
+        days = table.column("timestamp").to_numpy() // SECONDS_PER_DAY
+        starts = np.flatnonzero(np.diff(days, prepend=-1))
+        for start, end in zip(starts, [*starts[1:], len(days)]):
+            if days[start] != self._day:
+                self.close()
+                self._day = int(days[start])
+                name = datetime.fromtimestamp(self._day * SECONDS_PER_DAY, timezone.utc).strftime("%Y-%m-%d")
+                self._writer = self._make_writer(self._folder / name)
+            assert self._writer is not None
+            self._writer.write(table.slice(start, end - start))
+
+    def close(self) -> None:
+        """Write what is left of the last day."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def abandon(self) -> None:
+        """Close the open part without caring whether that succeeds, because it is thrown away."""
+        if self._writer is not None:
+            self._writer.abandon()
 
 
 def open_writer(path: Path, schema: pa.Schema, form: Literal["parquet", "csv"]) -> pq.ParquetWriter | pa_csv.CSVWriter:

@@ -12,6 +12,7 @@ from crossrec.components.example_gen.config import INTERACTION_LABEL, RECENT_ITE
 from crossrec.components.features.config import NAME, Categorical, RecentItems, raw_columns
 from crossrec.components.features.crosses import StatisticsCross, check_crosses, expand
 from crossrec.components.features.schema import is_padded
+from crossrec.pipeline.spec.beam import check_beam
 from crossrec.pipeline.spec.spec import Spec
 from crossrec.serving.contract import names as contract
 
@@ -29,7 +30,9 @@ def check(spec: Spec) -> list[str]:
         *_towers(spec),
         *_ranking(spec),
         *_evaluation(spec),
+        *_index(spec),
         *_serving(spec),
+        *check_beam(spec.beam),
     ]
 
 
@@ -180,6 +183,22 @@ def _evaluation(spec: Spec) -> Iterable[str]:
     for column in spec.evaluation.slices:
         if column not in texts:
             yield f"evaluation.slices: {column!r} is no text column of a query feature. Known: {', '.join(texts)}"
+
+
+def _index(spec: Spec) -> Iterable[str]:
+    kinds = raw_columns(spec.features, "item")
+    for column in spec.index.filters:
+        if kinds.get(column, "string") != "string":
+            yield f"index.filters: {column!r} holds {kinds[column]} to the features. Filter by columns of one text each"
+        if not re.fullmatch(NAME, column):
+            yield f"index.filters: {column!r} cannot name an input of the served model. Rename the column of the file"
+    taken = {*spec.index.inputs, *(f"{contract.FILTER_PREFIX}{column}" for column in spec.index.filters)}
+    for name, feature in spec.features.query.items():
+        if feature.column in taken:
+            yield (
+                f"features.query.{name}.column: {feature.column!r} is an input of the search, by 'index'. "
+                "Rename the column of the file"
+            )
 
 
 def _serving(spec: Spec) -> Iterable[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from crossrec.components.candidate_indexer.config import IndexConfig
 from crossrec.components.cross_selector.config import CrossesConfig
 from crossrec.components.evaluation.config import EvaluationConfig
 from crossrec.components.example_gen.config import DataConfig
@@ -11,6 +12,10 @@ from crossrec.components.features.config import FeaturesConfig, Frozen
 from crossrec.components.ranking_trainer.config import RankingConfig
 from crossrec.components.retrieval_trainer.config import RetrievalConfig
 from crossrec.components.serving_bundle.config import ServingConfig
+from crossrec.components.serving_check.config import ServingCheckConfig
+from crossrec.components.warm_start.config import WarmStartConfig
+from crossrec.pipeline.kubeflow.config import KubeflowConfig
+from crossrec.pipeline.spec.beam import BeamConfig
 
 
 class ValidationConfig(Frozen):
@@ -25,6 +30,21 @@ class ValidationConfig(Frozen):
     items_schema: str = ""
 
 
+class ServingSection(ServingConfig):
+    """What is served, and what it must show on a server before that.
+
+    Attributes:
+        check: Which server is asked, and the limits.
+    """
+
+    check: ServingCheckConfig = ServingCheckConfig()
+
+    @property
+    def bundle(self) -> ServingConfig:
+        """What the bundle itself depends on."""
+        return ServingConfig(**self.model_dump(exclude={"check"}))
+
+
 class Spec(Frozen):
     """Everything that a pipeline run depends on, besides the data.
 
@@ -34,10 +54,14 @@ class Spec(Frozen):
         validation: Schemas.
         features: What each raw column becomes.
         crosses: Crosses of features: explicit ones, and how to find others.
+        warm_start: Which release the models start from; from nothing if left out.
         retrieval: The two towers.
+        index: How the catalogue is searched.
         ranking: The ranking model.
         evaluation: What is measured, and what decides the blessing.
-        serving: What is served, under which name.
+        serving: What is served, under which name, and what it must show before.
+        beam: Options of Beam, by node id and for ``all``.
+        kubeflow: Where and with what the pipeline runs on Kubeflow; only `crossrec compile` looks at it.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")
@@ -45,10 +69,14 @@ class Spec(Frozen):
     validation: ValidationConfig = ValidationConfig()
     features: FeaturesConfig
     crosses: CrossesConfig = CrossesConfig()
+    warm_start: WarmStartConfig | None = None
     retrieval: RetrievalConfig
+    index: IndexConfig = IndexConfig()
     ranking: RankingConfig
     evaluation: EvaluationConfig = EvaluationConfig()
-    serving: ServingConfig = ServingConfig()
+    serving: ServingSection = ServingSection()
+    kubeflow: KubeflowConfig | None = None
+    beam: BeamConfig = {}
 
     @property
     def labels(self) -> tuple[str, ...]:

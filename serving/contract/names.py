@@ -13,6 +13,9 @@ rank       query inputs, ``candidate_items`` string [B, C] ``scores`` float32 [B
                                                            ``model_version``, ``probability_<task>``
 ========== =============================================== ==========================================
 
+A spec may add inputs of ``recommend`` and ``retrieve``: ``filter_<column>`` string [B, F], accepted values of a
+column of the items; ``k`` int64 [B], the items wanted; ``probes`` int64 [B], the partitions to look at.
+
 A list shorter than ``N`` is padded at its end with an empty id and a score of minus infinity.
 """
 
@@ -29,6 +32,10 @@ SIGNATURES: Final = (RECOMMEND, RETRIEVE, RANK)
 EXCLUDE_ITEMS: Final = "exclude_items"
 CANDIDATE_ITEMS: Final = "candidate_items"
 RECENT_ITEMS: Final = "recent_items"
+# Inputs of recommend and retrieve that a spec may add; empty lists and 0 leave the search as it is.
+FILTER_PREFIX: Final = "filter_"
+K: Final = "k"
+PROBES: Final = "probes"
 USER_ID: Final = "user_id"
 QUERY: Final = "query"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from crossrec.serving.contract.prediction_logs import read_prediction_logs
 from crossrec.serving.contract.tfrecord import RecordError
 from crossrec.serving.releases.errors import CheckFailedError, ReplicaDownError, UsageError
 from crossrec.serving.releases.fleet import Limits
-from crossrec.serving.releases.golden import differences, read_golden
+from crossrec.serving.releases.golden import Comparison, compare, read_golden
 from crossrec.serving.releases.replica import Replica, error_text
 
 _SHOWN = 3
@@ -49,7 +50,7 @@ def check_golden(replica: Replica, model: str, version: int, version_dir: Path, 
       model: Name of the model.
       version: The version, which must be available there.
       version_dir: Its directory.
-      tolerance: See `golden.differences`.
+      tolerance: See `golden.compare`.
 
     Returns:
       Number of answers compared.
@@ -61,21 +62,102 @@ def check_golden(replica: Replica, model: str, version: int, version_dir: Path, 
     logs = read_golden(version_dir)
     failures = []
     for number, log in enumerate(logs, start=1):
-        request = _addressed(log.predict_log.request, model, version)
-        try:
-            response = replica.predict(request)
-        except grpc.RpcError as error:
-            _require_answer(replica, error)
-            failures.append(f"golden request {number}: {error_text(error)}")
-            continue
-        found = differences(log.predict_log.response, response, version, tolerance)
-        failures += [f"golden request {number}: {line}" for line in found]
+        answer = ask_golden(replica, model, version, log, tolerance)
+        failures += [f"golden request {number}: {line}" for line in answer.problems]
     if failures:
         more = f" (and {len(failures) - _SHOWN} more)" if len(failures) > _SHOWN else ""
         raise CheckFailedError(
             f"{replica.target}: {model} {version} gives wrong answers: {'; '.join(failures[:_SHOWN])}{more}"
         )
     return len(logs)
+
+
+def ask_golden(replica: Replica, model: str, version: int, log: Any, tolerance: float) -> Comparison:
+    """Ask a version one golden request.
+
+    Args:
+      replica: The server.
+      model: Name of the model.
+      version: The version.
+      log: PredictionLog with request and answer.
+      tolerance: See `golden.compare`.
+
+    Returns:
+      How the answer compares; a refusal is a problem like any other.
+
+    Raises:
+      ReplicaDownError: If the server does not answer.
+    """
+    try:
+        response = replica.predict(_addressed(log.predict_log.request, model, version))
+    except grpc.RpcError as error:
+        _require_answer(replica, error)
+        return Comparison([error_text(error)])
+    return compare(log.predict_log.response, response, version, tolerance)
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What became of requests that were measured.
+
+    Attributes:
+      latencies_ms: Milliseconds of each answer.
+      errors: Code and message of each request that failed.
+    """
+
+    latencies_ms: tuple[float, ...]
+    errors: tuple[str, ...] = ()
+
+    @property
+    def requests(self) -> int:
+        """How many there were."""
+        return len(self.latencies_ms) + len(self.errors)
+
+    def percentile(self, q: float) -> float | None:
+        """Latency in milliseconds that q percent of the answers do not exceed; None without an answer."""
+        return float(np.percentile(self.latencies_ms, q)) if self.latencies_ms else None
+
+
+def time_requests(
+    replica: Replica, model: str, version: int, requests: Sequence[Any], count: int, concurrency: int = 1
+) -> Timings:
+    """Send requests in turn and time them.
+
+    Args:
+      replica: The server.
+      model: Name of the model.
+      version: The version.
+      requests: PredictRequest messages, asked in turn.
+      count: How many requests are sent.
+      concurrency: How many are under way at the same time.
+
+    Returns:
+      What was measured.
+
+    Raises:
+      ReplicaDownError: If the server does not answer.
+    """
+    addressed = [_addressed(request, model, version) for request in requests]
+    latencies: list[float] = []
+    errors: list[str] = []
+
+    def send(first: int) -> None:
+        for number in range(first, count if addressed else 0, concurrency):
+            begin = time.perf_counter()
+            try:
+                replica.predict(addressed[number % len(addressed)])
+            except grpc.RpcError as error:
+                _require_answer(replica, error)
+                errors.append(error_text(error))
+            else:
+                latencies.append(1e3 * (time.perf_counter() - begin))
+
+    if concurrency == 1:
+        send(0)
+    else:
+        with ThreadPoolExecutor(concurrency) as pool:
+            list(pool.map(send, range(concurrency)))
+    return Timings(tuple(latencies), tuple(errors))
 
 
 def measure(replica: Replica, model: str, version: int, requests: Sequence[Any], limits: Limits) -> CheckResult:
@@ -95,31 +177,18 @@ def measure(replica: Replica, model: str, version: int, requests: Sequence[Any],
       CheckFailedError: If a limit is exceeded; the message says which, and by how much.
       ReplicaDownError: If the server does not answer.
     """
-    addressed = [_addressed(request, model, version) for request in requests]
-    latencies: list[float] = []
-    errors: list[str] = []
-    for number in range(limits.requests if addressed else 0):
-        begin = time.perf_counter()
-        try:
-            replica.predict(addressed[number % len(addressed)])
-        except grpc.RpcError as error:
-            _require_answer(replica, error)
-            errors.append(error_text(error))
-        else:
-            latencies.append(1e3 * (time.perf_counter() - begin))
-    total = len(latencies) + len(errors)
+    timings = time_requests(replica, model, version, requests, limits.requests)
+    errors, total = timings.errors, timings.requests
     if total and len(errors) / total > limits.error_rate:
         raise CheckFailedError(
             f"{replica.target}: {model} {version} fails {len(errors)} of {total} requests, "
             f"{len(errors) / total:.2%}; the limit "
             f"error_rate is {limits.error_rate:.2%}. The first error: {errors[0]}"
         )
-    if not latencies:
-        return CheckResult(0, total, len(errors))
-    p50, p99 = (float(value) for value in np.percentile(latencies, [50, 99]))
-    if limits.p99_ms is not None and p99 > limits.p99_ms:
+    p50, p99 = timings.percentile(50), timings.percentile(99)
+    if limits.p99_ms is not None and p99 is not None and p99 > limits.p99_ms:
         raise CheckFailedError(
-            f"{replica.target}: {model} {version} is too slow: p99 {p99:.1f} ms over {len(latencies)} "
+            f"{replica.target}: {model} {version} is too slow: p99 {p99:.1f} ms over {len(timings.latencies_ms)} "
             "requests; the limit "
             f"p99_ms is {limits.p99_ms:g}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,20 @@ from crossrec.serving.releases.bundle import GOLDEN_REQUESTS
 from crossrec.serving.releases.errors import CheckFailedError
 
 Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How an answer compares with the one that was recorded.
+
+    Attributes:
+      problems: What differs beyond the tolerance, a line per output; empty if nothing does.
+      deviation: Largest ``|answered - expected| / (1 + |expected|)`` of a float that was compared; None without an
+        answer that can be compared, and infinity where a value that is not finite differs.
+    """
+
+    problems: list[str]
+    deviation: float | None = None
 
 
 def read_golden(version_dir: Path) -> list[Any]:
@@ -43,7 +58,7 @@ def read_golden(version_dir: Path) -> list[Any]:
     return golden
 
 
-def differences(expected: Any, answered: Any, version: int, tolerance: float) -> list[str]:
+def compare(expected: Any, answered: Any, version: int, tolerance: float) -> Comparison:
     """Compare two answers.
 
     Floats may differ by ``tolerance * (1 + |expected|)``, everything else must be equal. Items of a list may change
@@ -57,31 +72,34 @@ def differences(expected: Any, answered: Any, version: int, tolerance: float) ->
       tolerance: Absolute and relative tolerance.
 
     Returns:
-      What differs, a line per output; empty if nothing does.
+      What differs, and by how much.
     """
     found = []
     if answered.model_spec.version.value != version:
         found.append(f"version {answered.model_spec.version.value} answered instead of {version}")
     if set(expected.outputs) != set(answered.outputs):
         found.append(f"outputs are {sorted(answered.outputs)} instead of {sorted(expected.outputs)}")
-        return found
+        return Comparison(found)
     try:
         wanted = {name: to_array(proto, name) for name, proto in expected.outputs.items()}
         got = {name: to_array(proto, name) for name, proto in answered.outputs.items()}
     except TensorError as error:
-        return [*found, str(error)]
+        return Comparison([*found, str(error)])
     if MODEL_VERSION in wanted:
         wanted[MODEL_VERSION] = np.full_like(wanted[MODEL_VERSION], version)
     shapes = [
         f"{n} has shape {got[n].shape} instead of {wanted[n].shape}" for n in wanted if got[n].shape != wanted[n].shape
     ]
     if shapes:
-        return [*found, *shapes]
+        return Comparison([*found, *shapes])
     kept = _align(wanted, got, tolerance)
+    deviation = 0.0
     for name, array in wanted.items():
         mask = kept if kept is not None and array.shape == kept.shape else None
         found += _compare(name, array, got[name], tolerance, mask)
-    return found
+        if array.dtype.kind == "f" and got[name].dtype == array.dtype:
+            deviation = max(deviation, _deviation(array, got[name], mask))
+    return Comparison(found, deviation)
 
 
 def _align(wanted: dict[str, Array], got: dict[str, Array], tolerance: float) -> Array | None:
@@ -121,6 +139,14 @@ def _close(values: Any, expected: Any, tolerance: float) -> Array:
     with np.errstate(invalid="ignore"):
         near = np.abs(values - expected) <= tolerance * (1 + np.abs(expected))
     return np.asarray(near | (values == expected) | (np.isnan(values) & np.isnan(expected)))
+
+
+def _deviation(wanted: Array, got: Array, mask: Array | None) -> float:
+    expected, answered = wanted.astype(np.float64), got.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        away = np.abs(answered - expected) / (1 + np.abs(expected))
+    away = np.where(_close(got, wanted, 0.0), 0.0, np.where(np.isfinite(away), away, np.inf))
+    return float(np.max(away if mask is None else away[mask], initial=0.0))
 
 
 def _compare(name: str, wanted: Array, got: Array, tolerance: float, mask: Array | None) -> list[str]:

@@ -8,7 +8,9 @@ import pytest
 from crossrec.components.cross_selector.report import SelectionReport
 from crossrec.components.evaluation.report import Report
 from crossrec.components.features.schema import FeatureSchema
+from crossrec.components.serving_check.report import Report as CheckReport
 from crossrec.pipeline.spec.load import parse_spec
+from crossrec.serving.contract.names import SIGNATURES
 from tests.end_to_end.lineage import Lineage
 from tests.end_to_end.marketplace import lines_of, read_interactions, spec_content
 
@@ -29,6 +31,7 @@ NODES = [
     "RankingTrainer",
     "ServingBundle",
     "Evaluation",
+    "ServingCheck",
     "Publisher",
 ]
 
@@ -57,7 +60,9 @@ def test_trainings_show_each_epoch(marketplace_run):
 
 def test_the_libraries_are_silent_and_their_log_is_kept(marketplace_run):
     assert marketplace_run.stderr == ""
-    noise = re.compile(r"WARNING|INFO|ERROR|Traceback|tensorflow|absl|apache_beam|keras|cuda|deprecat", re.I)
+    noise = re.compile(
+        r"WARNING|INFO|ERROR|Traceback|tensorflow(?! serving)|absl|apache_beam|keras|cuda|deprecat", re.I
+    )
     assert [line for line in marketplace_run.stdout.splitlines() if noise.search(line)] == []
     (log,) = re.findall(r"Logs of the libraries: (\S+)$", marketplace_run.stdout, re.M)
     assert "INFO" in Path(log).read_text(encoding="utf-8")
@@ -116,6 +121,24 @@ def test_the_story_gives_the_report_s_figures(marketplace_run):
     assert line.split()[-1].startswith(marketplace_run.uris["Evaluation"]["report"])
 
 
+def test_the_story_tells_what_a_server_made_of_the_bundle(marketplace_run):
+    directory = marketplace_run.uris["ServingCheck"]["blessing"]
+    report = CheckReport.read(directory)
+    (line,) = lines_of(marketplace_run.stdout, "Server ")
+    assert line == f"Server    {report.server} started and loaded the bundle in {report.load_seconds:.1f} s"
+    signatures = [answer.signature for answer in report.golden]
+    assert set(signatures) == {"serving_default", *SIGNATURES} and not any(one.problems for one in report.golden)
+    assert lines_of(marketplace_run.stdout, f"{len(signatures)} of {len(signatures)} golden answers are right")
+    latency = report.latency
+    assert (latency.requests, latency.errors) == (report.config.requests, 0)
+    assert lines_of(marketplace_run.stdout, f"p50 {latency.p50_ms:.1f} ms, p99 {latency.p99_ms:.1f} ms over 200 ")
+    assert sorted(path.name for path in Path(directory).iterdir()) == [
+        "INFRA_BLESSED",
+        "server.log",
+        "serving_check.json",
+    ]
+
+
 def test_the_story_ends_with_the_release_and_the_time(marketplace_run):
     assert lines_of(marketplace_run.stdout, "Release") == [f"Release   version 1 in {marketplace_run.version}"]
     assert re.fullmatch(r"Done in \d+ s\. .*", marketplace_run.stdout.splitlines()[-1])
@@ -142,6 +165,7 @@ def test_the_release_descends_from_everything_that_went_into_it(lineage):
         ("RankingTrainer", "ranking_model"),
         ("ServingBundle", "bundle"),
         ("Evaluation", "blessing"),
+        ("ServingCheck", "blessing"),
     ):
         assert lineage.of(node)[0].outputs[key].id in ancestors, (node, key)
 
@@ -150,6 +174,9 @@ def test_blessing_and_release_carry_the_properties_of_tfx(lineage, marketplace_r
     blessing = lineage.of("Evaluation")[0].outputs["blessing"]
     assert blessing.type == "ModelBlessing"
     assert blessing.custom_properties["blessed"].int_value == 1
+    infra = lineage.of("ServingCheck")[0].outputs["blessing"]
+    assert infra.type == "InfraBlessing"
+    assert infra.custom_properties["blessed"].int_value == 1
     published = lineage.of("Publisher")[0].outputs["published"]
     assert published.type == "PushedModel"
     assert published.custom_properties["pushed"].int_value == 1

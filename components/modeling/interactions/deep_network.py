@@ -46,8 +46,10 @@ class DeepNetwork(tf_keras.layers.Layer):
         """Constructs the layers."""
         super().__init__(**kwargs)
         self._linear = [layer(units) for units in config.layers]
+        several = tf.distribute.get_strategy().num_replicas_in_sync > 1
         self._normalisations = [
-            tf_keras.layers.BatchNormalization(momentum=NORMALISATION_MOMENTUM)
+            # Over the whole batch, of which each device has a part.
+            tf_keras.layers.BatchNormalization(momentum=NORMALISATION_MOMENTUM, synchronized=several)
             for _ in config.layers * config.batch_normalisation
         ]
         self._dropout = tf_keras.layers.Dropout(config.dropout)

@@ -43,3 +43,9 @@ def test_without_position_none_is_read():
     content = copy.deepcopy(CONTENT)
     del content["data"]["interactions"]["position"]
     assert "position" not in kinds(interaction_columns(parse_spec(content)))
+
+
+def test_columns_that_requests_filter_by_are_read_too():
+    content = {**CONTENT, "index": {"filters": ["stock", "category"]}}
+    found = kinds(item_columns(parse_spec(content)))
+    assert found["stock"] == found["category"] == "string"

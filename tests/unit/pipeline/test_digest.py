@@ -23,7 +23,15 @@ def tree(tmp_path, monkeypatch):
         "components/evaluation/ranking_metrics.py": "a = 1",
         "components/evaluation/report.py": "a = 1",
         "serving/contract/names.py": "a = 1",
+        "serving/launch/plans.py": "a = 1",
+        "serving/local_server/core.py": "a = 1",
+        **{f"serving/releases/{name}.py": "a = 1" for name in ("bundle", "checks", "errors", "fleet", "golden")},
+        "serving/releases/replica.py": "a = 1",
+        "serving/releases/publish.py": "a = 1",
+        "components/serving_check/check.py": "a = 1",
         "components/serving_bundle/bundle.py": "a = 1",
+        "components/warm_start/lineage.py": "a = 1",
+        "components/warm_start/records.py": "a = 1",
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +42,7 @@ def tree(tmp_path, monkeypatch):
     digest.code_digest.cache_clear()
 
 
-COMPONENTS = ("retrieval_trainer", "ranking_trainer", "example_gen", "serving_bundle", "evaluation")
+COMPONENTS = ("retrieval_trainer", "ranking_trainer", "example_gen", "serving_bundle", "evaluation", "serving_check")
 
 
 def digests():
@@ -54,13 +62,19 @@ def changed_by(edit):
     [
         ("components/retrieval_trainer/model.py", {"retrieval_trainer"}),
         ("components/retrieval_trainer/deep/er.py", {"retrieval_trainer"}),
-        ("components/features/crosses.py", {"retrieval_trainer", "ranking_trainer", "serving_bundle", "evaluation"}),
-        ("components/modeling/towers.py", {"retrieval_trainer", "ranking_trainer", "serving_bundle", "evaluation"}),
+        ("components/features/crosses.py", set(COMPONENTS) - {"example_gen"}),
+        ("components/modeling/towers.py", set(COMPONENTS) - {"example_gen"}),
         ("components/example_gen/reader.py", {"example_gen"}),
         ("components/evaluation/classification_metrics.py", {"ranking_trainer", "evaluation"}),
         ("components/evaluation/ranking_metrics.py", {"retrieval_trainer", "evaluation"}),
         ("components/evaluation/report.py", {"evaluation"}),
-        ("serving/contract/names.py", {"serving_bundle", "evaluation"}),
+        ("serving/contract/names.py", {"serving_bundle", "evaluation", "serving_check"}),
+        ("serving/launch/plans.py", {"serving_check"}),
+        ("serving/local_server/core.py", {"serving_check"}),
+        ("serving/releases/golden.py", {"serving_check"}),
+        ("serving/releases/publish.py", set()),
+        ("components/serving_check/check.py", {"serving_check"}),
+        ("components/warm_start/lineage.py", {"serving_bundle"}),
     ],
 )
 def test_an_edit_changes_the_digest_of_those_who_run_the_code(tree, file, changed):
@@ -98,6 +112,7 @@ ORDER = (
     "ranking_trainer",
     "serving_bundle",
     "evaluation",
+    "serving_check",
 )
 # Names, declarations, errors and progress, which no result depends on.
 NEUTRAL = {f"components/{name}" for name in ("artifacts", "specs", "errors", "progress", "properties", "blessing")}

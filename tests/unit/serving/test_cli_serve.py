@@ -14,6 +14,7 @@ import pytest
 
 from crossrec.pipeline.cli import serve
 from crossrec.serving.client import ClientConfig, RecommenderClient, UnavailableError
+from crossrec.serving.launch.ports import free_port
 from crossrec.serving.local_server import LocalServer, ServerStartError
 from tests.unit.serving.make_models import copy_version, corrupt
 from tests.unit.serving.serve_here import until
@@ -89,39 +90,12 @@ def executable(folder, name, script):
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-@pytest.mark.parametrize(
-    ("docker", "binary", "choice", "expected"),
-    [
-        (None, None, "auto", "the local server"),
-        ("exit 1", None, "auto", "the local server"),
-        ("exit 0", None, "auto", "Docker"),
-        ("exit 0", "exit 0", "auto", "TensorFlow Serving ("),
-        ("exit 0", "exit 0", "local", "the local server"),
-        ("exit 0", "exit 0", "docker", "Docker"),
-    ],
-)
-def test_the_best_server_at_hand_is_chosen(tensorflow, tmp_path, monkeypatch, docker, binary, choice, expected):
-    for name, script in (("docker", docker), ("tensorflow_model_server", binary)):
-        if script is not None:
-            executable(tmp_path, name, script)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    plan = serve._plan(choice, tmp_path, "shop", 8500)
-    assert expected in plan.label
-    assert "--model_name=shop" in plan.command
-
-
 @pytest.mark.parametrize(("choice", "message"), [("binary", "not on PATH"), ("docker", "docker info")])
 def test_a_server_that_is_not_there_is_named(tmp_path, monkeypatch, capsys, choice, message):
     monkeypatch.setenv("PATH", str(tmp_path))
     code, error = run("--model-base-path", make_version(tmp_path, "a"), "--server", choice, capsys=capsys)
     assert code == 2
     assert message in error and "--server local" in error
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def start(*arguments):
@@ -139,10 +113,10 @@ def test_it_serves_says_so_and_stops_cleanly(bundle_path, tmp_path):
         assert process.stdout.readline().startswith(f"Ready: recommender version 3 at 127.0.0.1:{port}.")
         with RecommenderClient(f"127.0.0.1:{port}") as client:
             assert client.recommend({"user_id": "u"}, deadline_seconds=10).model_version == 3
-        # A second server on the same port gives up and names it; the first is not disturbed.
+        # A second server on the same port gives up at once and names it; the first is not disturbed.
         second = start("--root", tmp_path, "--port", port, "--server", "local")
-        _, err = second.communicate(timeout=60)
-        assert second.returncode == 1
+        out, err = second.communicate(timeout=60)
+        assert (second.returncode, out) == (1, "")
         assert f"127.0.0.1:{port}" in err and "choose another --port" in err
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=30)
@@ -219,16 +193,22 @@ def test_a_wrong_flag_ends_the_server(tmp_path, flag):
         LocalServer(tmp_path, flags=[flag]).start()
 
 
-def test_flags_are_handed_to_the_server(tmp_path, monkeypatch):
-    commands = []
-    monkeypatch.setattr(serve, "_supervise", lambda plan, *_: commands.append(plan.command) or 0)
-    executable(tmp_path, "tensorflow_model_server", "exit 0")
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_flags_are_handed_to_the_server(tmp_path, monkeypatch, capsys):
+    executable(tmp_path, "tensorflow_model_server", f"echo \"$@\" > '{tmp_path / 'flags'}'; exit 7")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     base_path = make_version(tmp_path, "a")
     flags = ["--server-flag=--enable_batching", "--server-flag=--grpc_max_threads=3"]
-    code = run_quietly("--model-base-path", base_path, "--server", "binary", *flags)
-    assert code == 0
-    assert commands[0][-2:] == ["--enable_batching", "--grpc_max_threads=3"]
+    code, error = run(
+        "--model-base-path", base_path, "--server", "binary", "--port", free_port(), *flags, capsys=capsys
+    )
+    assert (code, "the server ended with code 7" in error) == (7, True)
+    given = (tmp_path / "flags").read_text().split()
+    assert given[1:] == [
+        "--model_name=a",
+        f"--model_base_path={base_path}",
+        "--enable_batching",
+        "--grpc_max_threads=3",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +216,7 @@ def test_flags_are_handed_to_the_server(tmp_path, monkeypatch):
     [
         ("enable_batching", "is no flag"),
         ("--port=1", "Use --port"),
-        ("--model_config_file=/c", "Use --model-base-path"),
+        ("--model_config_file=/c", "Use --model-config-file"),
         ("--ssl_config_file=/s", "without TLS"),
     ],
 )
@@ -247,10 +227,3 @@ def test_flags_that_cannot_be_handed_over(tmp_path, monkeypatch, capsys, flag, m
     code, error = run(*arguments, capsys=capsys)
     assert code == 2
     assert f"--server-flag {flag}" in error and message in error
-
-
-def run_quietly(*arguments):
-    parser = argparse.ArgumentParser(prog="crossrec")
-    serve.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["serve", *map(str, arguments)])
-    return args.run(args)

@@ -1,11 +1,13 @@
 """Thresholds, the report's file, and the figures of lists and probabilities."""
 
+import functools
 import math
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from crossrec.components.candidate_indexer.report import IndexReport
 from crossrec.components.errors import DataError
 from crossrec.components.evaluation.bundle_lists import ask
 from crossrec.components.evaluation.config import EvaluationConfig, ThresholdConfig
@@ -125,7 +127,9 @@ class FixedBundle:
 
     def __init__(self, order, size):
         self.order, self.size, self.asked = order, size, []
-        self.signatures = {name: self.answer for name in ("recommend", "retrieve")}
+        call = functools.partial(self.answer)
+        call.structured_input_signature = ((), {"exclude_items": tf.TensorSpec([None, None], tf.string)})
+        self.signatures = {name: call for name in ("recommend", "retrieve")}
 
     def answer(self, exclude_items, **inputs):
         self.asked.append(inputs)
@@ -182,6 +186,21 @@ def test_a_catalogue_smaller_than_the_cut_off_still_has_a_figure():
     assert report.metrics["end_to_end/recall@10"] == report.metrics["end_to_end/recall@5"]
     assert report.counts == {"queries": 150, "items": 5, "relevant": 200}
     assert len(report.verdicts) == 1
+
+
+@pytest.mark.parametrize(("recall", "blessed"), [(0.95, True), (0.949, False)])
+def test_an_index_that_misses_its_recall_is_not_blessed(recall, blessed):
+    index = IndexReport(type="partitioned", items=5, dimension=2, depth=3, recall=recall, recall_target=0.95)
+    report = evaluate(
+        FixedBundle([b"a", b"b"], 2), table(), QUERIES, {}, EvaluationConfig(k=(2,), thresholds=()), index
+    )
+    assert report.metrics["index/recall@3"] == recall and report.blessed is blessed
+    assert [verdict.metric for verdict in report.verdicts] == ["index/recall@3"]
+    exact = index.model_copy(update={"type": "exact"})
+    report = evaluate(
+        FixedBundle([b"a", b"b"], 2), table(), QUERIES, {}, EvaluationConfig(k=(2,), thresholds=()), exact
+    )
+    assert report.blessed and "index/recall@3" not in report.metrics
 
 
 def test_asking_with_nothing_excluded():

@@ -21,15 +21,20 @@ from tests.unit.components.small_models import ITEMS, make_examples, make_query,
 STEPS, ROWS = 6, 16
 
 
-def retrieval_model(popularity=False, **loss):
+def retrieval_model(popularity=False, graph=None, **loss):
     config = RetrievalConfig(
         query={"features": ["user", "likes", "recent_items"], "hidden_layers": [6]},
         item={"features": ["item_id", "tags", "price"]},
         label="clicked",
         loss=loss,
         popularity={} if popularity else None,
+        graph=graph,
     )
-    return retrieval.build(make_schema(), config, make_table())
+    model = retrieval.build(make_schema(), config, make_table())
+    if graph is not None:
+        rng = np.random.default_rng(5)
+        model.graph.set_edges(rng.integers(0, 9, 30), rng.integers(0, ITEMS, 30))
+    return model
 
 
 def ranking_model():
@@ -78,6 +83,8 @@ CASES = {
     "in_batch": (lambda: retrieval_model(popularity=True), rows),
     "in_batch_requests": (retrieval_model, requests),
     "catalogue_requests": (lambda: retrieval_model(popularity=True, negatives="catalogue"), requests),
+    "memory": (lambda: retrieval_model(drawn={"memory": 40}), rows),
+    "graph": (lambda: retrieval_model(graph={"user": "user", "layers": 2}), rows),
     "ranking": (ranking_model, lambda seed: make_examples(ROWS, seed)),
 }
 

@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-# Four models are traced for one device and for two.
+# The models are traced for one device and for two.
 pytestmark = pytest.mark.slow
 
-CASES = ("in_batch", "in_batch_requests", "catalogue_requests", "ranking")
+CASES = ("in_batch", "in_batch_requests", "catalogue_requests", "memory", "graph", "ranking")
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,13 @@
 """A bundle of untrained models over the small marketplace, exported and loaded again."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from crossrec.components.candidate_indexer.filters import Filters
 from crossrec.components.candidate_indexer.index import ExactIndex
 from crossrec.components.features.config import raw_columns
 from crossrec.components.features.schema import FeatureSchema
@@ -194,3 +196,57 @@ def test_there_is_a_warm_up_record_for_every_signature(made):
         names.DEFAULT_SIGNATURE,
     }
     assert not any(log.predict_log.HasField("response") for log in logs)
+
+
+@pytest.fixture(scope="module")
+def filtering(made, tmp_path_factory):
+    """The same bundle whose spec has a filter and further inputs of a search, exported and loaded again."""
+    _, parts, queries, _ = made
+    brands = np.array([item["brand"] or "" for item in ITEMS], object)
+    index = ExactIndex(parts.retrieval.embed_catalogue(), Filters({"brand": brands}))
+    root = str(tmp_path_factory.mktemp("filtering"))
+    few = {name: values[:2] for name, values in queries.items()}
+    config = ServingConfig(list_size=4, candidates=6, golden_requests=2)
+    export(root, dataclasses.replace(parts, index=index, search_inputs=("k", "probes")), config, few)
+    return tf.saved_model.load(root), root
+
+
+def test_inputs_of_a_search_are_those_that_the_spec_has(filtering):
+    bundle, root = filtering
+    for signature in ("recommend", "retrieve", names.DEFAULT_SIGNATURE):
+        specs = bundle.signatures[signature].structured_input_signature[1]
+        found = {name: (spec.dtype, spec.shape.rank) for name, spec in specs.items() if name not in KINDS}
+        assert found == {
+            "exclude_items": (tf.string, 2),
+            "filter_brand": (tf.string, 2),
+            "k": (tf.int64, 1),
+            "probes": (tf.int64, 1),
+        }
+    assert "k" not in bundle.signatures["rank"].structured_input_signature[1]
+    logs = prediction_logs.read_prediction_logs(f"{root}/{names.EXTRA_ASSETS_DIRECTORY}/{names.GOLDEN_FILE}")
+    listed = [log for log in logs if log.predict_log.request.model_spec.signature_name != names.RANK]
+    assert all({"filter_brand", "k", "probes"} <= set(log.predict_log.request.inputs) for log in listed)
+
+
+def test_filters_and_k_of_each_request(made, filtering):
+    plain, _, queries, _ = made
+    bundle, _ = filtering
+    query = cut(queries, 0, 4)
+    numbers = {"k": tf.constant([0, 2, 0, 1], tf.int64), "probes": tf.zeros([4], tf.int64)}
+    brands = tf.constant([["", ""], ["", ""], ["brand 1", "brand 2"], ["brand 0", ""]])
+    exclude = tf.constant([[IDS[0].decode()]] * 4)
+    inputs = {name: tf.constant(values) for name, values in query.items()}
+    whole = ask(plain, "retrieve", query, exclude_items=[[IDS[0]]] * 4)
+    brand = {item["item_id"].encode(): item["brand"] for item in ITEMS}
+    for signature, width in (("retrieve", 6), ("recommend", 4)):
+        answer = bundle.signatures[signature](**inputs, **numbers, filter_brand=brands, exclude_items=exclude)
+        lists = [[item for item in line if item] for line in answer["item_ids"].numpy().tolist()]
+        assert answer["item_ids"].shape == (4, width)
+        assert [len(line) for line in lists][:2] == [width, 2] and len(lists[3]) == 1
+        assert {brand[item] for item in lists[2]} == {"brand 1", "brand 2"} and brand[lists[3][0]] == "brand 0"
+        wanted = {item for item in IDS[1:] if brand[item] in ("brand 1", "brand 2")}
+        assert len(lists[2]) == min(width, len(wanted)) and IDS[0] not in sum(lists, [])
+        assert np.isneginf(answer["scores"].numpy()[1, 2:]).all()
+    answer = bundle.signatures["retrieve"](**inputs, **numbers, filter_brand=brands, exclude_items=exclude)
+    assert answer["item_ids"].numpy()[0].tolist() == whole["item_ids"][0].tolist()
+    assert answer["item_ids"].numpy()[1, :2].tolist() == whole["item_ids"][1, :2].tolist()

@@ -35,6 +35,11 @@ MISTAKES = [
     ("data.split.test", 1.5, "data.split.test", ["1.5", "between 0 and 1"]),
     ("data.history", GONE, QUERY + "recent_items", ["Add 'data.history"]),
     ("data.history.label", "seen", "data", ["'seen'", "Name one of these"]),
+    # index
+    ("index", {"type": "fast"}, "index.type: 'fast'", ["'partitioned'"]),
+    ("index", {"recall_target": 1.5}, "index.recall_target: 1.5", ["1"]),
+    ("index", {"filters": ["price"]}, "index.filters: 'price'", ["holds float", "one text"]),
+    ("index", {"filters": ["tags"]}, "index.filters: 'tags'", ["holds strings"]),
     # validation
     ("validation", {"schema": "s.pbtxt"}, "validation.schema", ["interactions_schema", "items_schema"]),
     # features
@@ -228,6 +233,10 @@ MISTAKES = [
     ("serving.display", "title", "serving.display: 'title'", ["give a list"]),
     ("serving.display", ["price"], "serving.display: 'price'", ["Only text columns"]),
     ("serving.display", ["scores"], "serving.display: 'scores'", ["Rename the column"]),
+    # beam
+    ("beam", {"Publisher": ["--x"]}, "beam.Publisher: no node of that name runs Beam", ["all, ItemsExampleGen"]),
+    ("beam", {"all": ["runner"]}, "beam.all.0: 'runner'", ["pattern '^--"]),
+    ("beam", {"all": "--runner=DirectRunner"}, "beam.all: '--runner=DirectRunner'", ["give a list"]),
 ]
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from crossrec.serving.contract.messages import PredictResponse
 from crossrec.serving.contract.prediction_logs import predict_request, prediction_log
-from crossrec.serving.releases.golden import differences
+from crossrec.serving.releases.golden import compare
 
 IDS = np.array([[b"a", b"b", b"c", b""]], object)
 SCORES = np.array([[3.0, 2.0, 1.0, -np.inf]], np.float32)
@@ -16,7 +16,7 @@ def answer(version=7, **outputs):
 
 
 def found(expected, answered, version=7, tolerance=1e-3):
-    return differences(expected, answered, version, tolerance)
+    return compare(expected, answered, version, tolerance).problems
 
 
 def lists(ids=IDS, scores=SCORES, **others):
@@ -83,3 +83,14 @@ def test_the_last_item_may_give_way_to_another_of_nearly_its_score():
     assert "item_ids[0, 0] is 'e' instead of 'a' (1 of 4 differ)" in found(lists(ids, full), lists(first, full))
     shorter = np.array([[b"a", b"b", b"c", b""]], object)
     assert found(lists(ids, full), lists(shorter, SCORES)) != []
+
+
+def test_the_deviation_is_that_of_the_items_and_not_of_their_places():
+    expected = lists(np.array([[b"a", b"b", b"c", b""]], object), np.array([[3, 2, 2, -np.inf]], np.float32))
+    swapped = lists(np.array([[b"a", b"c", b"b", b""]], object), np.array([[3, 2, 1.25, -np.inf]], np.float32))
+    compared = compare(expected, swapped, 7, 1e-3)
+    assert compared.deviation == 0.75 / 3, "of b, from 2 to 1.25; the paddings are equal"
+    assert len(compared.problems) == 1
+    assert compare(expected, expected, 7, 0).deviation == 0
+    assert compare(expected, lists(scores=np.full((1, 4), np.nan, np.float32)), 7, 1e-3).deviation == np.inf
+    assert compare(expected, answer(other=IDS), 7, 1e-3).deviation is None, "nothing can be compared"

@@ -1,0 +1,1 @@
+"""Which release the models of a run start from."""

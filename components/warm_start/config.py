@@ -1,0 +1,21 @@
+"""The ``warm_start`` section of the spec."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from crossrec.components.features.config import Frozen
+
+
+class WarmStartConfig(Frozen):
+    """Where the trainers start from.
+
+    Attributes:
+        release: The number of a release, or ``last``: the last one that was blessed and published.
+        epochs: Most epochs of a training that starts warm; those of its ``training`` section if left out.
+    """
+
+    release: Literal["last"] | Annotated[int, Field(ge=1)] = "last"
+    epochs: int | None = Field(default=None, ge=1, le=10_000)

@@ -1,0 +1,80 @@
+"""The data nodes give the same on every engine that runs here, wherever its workers are."""
+
+import os
+
+import pytest
+
+from crossrec.pipeline.spec.beam import DEFAULT
+from tests.integration.engines import nodes
+from tests.integration.engines.engines import PROCESSES, as_another_user, job_service, portable, workers
+
+# Each engine starts workers for a dozen pipelines.
+pytestmark = pytest.mark.slow
+ENGINES = ("processes", "loopback", "external")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("engines")
+    # access(2), which TensorFlow asks, knows no capabilities: another user must see the way to the files.
+    for above in (folder, tmp_path_factory.getbasetemp(), tmp_path_factory.getbasetemp().parent):
+        above.chmod(above.stat().st_mode | 0o055)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reference(folder):
+    """All nodes in one process."""
+    spec = nodes.make_marketplace(folder)
+    return spec, nodes.run_nodes(spec, folder, "direct", DEFAULT)
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def on_engine(request, folder, reference):
+    """The same nodes on an engine; retrieval, which is no Beam, is the reference's."""
+    spec, given = reference
+    place = folder / f"{request.param}-engine"
+    place.mkdir()
+    if request.param == "processes":
+        return nodes.run_nodes(spec, folder, request.param, PROCESSES, given)
+    with job_service(place) as service:
+        if request.param == "loopback":
+            return nodes.run_nodes(spec, folder, request.param, portable(service, "LOOPBACK"), given)
+        with workers(place / "elsewhere") as pool:
+            return nodes.run_nodes(spec, folder, request.param, portable(service, "EXTERNAL", pool), given)
+
+
+@pytest.mark.parametrize(
+    ("node", "key"),
+    [
+        ("ItemsExampleGen", "examples"),
+        ("InteractionsExampleGen", "examples"),
+        ("FeatureTransform", "transformed_interactions"),
+        ("RankingExamples", "ranking_examples"),
+    ],
+)
+def test_rows_are_the_same(reference, on_engine, node, key):
+    expected = nodes.rows_of(reference[1], node, key)
+    assert expected["train"].total() > 100
+    assert nodes.rows_of(on_engine, node, key) == expected
+
+
+def test_vocabularies_and_counts_are_the_same(reference, on_engine):
+    expected = nodes.vocabularies(reference[1])
+    assert len(expected) > 4
+    assert nodes.vocabularies(on_engine) == expected
+    assert nodes.item_counts(on_engine) == nodes.item_counts(reference[1])
+
+
+def test_crosses_are_the_same(reference, on_engine):
+    expected, found = nodes.crosses(reference[1]), nodes.crosses(on_engine)
+    assert len(expected.tables.arrays) == 2, "those that are fitted"
+    assert [cross.name for cross in found.crosses] == [cross.name for cross in expected.crosses]
+    assert nodes.same_tables(found, expected)
+
+
+def test_external_workers_write_as_themselves(folder, on_engine):
+    if not on_engine.uri("ItemsExampleGen", "examples").startswith(str(folder / "external")) or not as_another_user():
+        pytest.skip("only where the workers are of another user")
+    written = list((folder / "external" / "InteractionsExampleGen" / "examples").rglob("*.gz"))
+    assert written and all(file.stat().st_uid != os.geteuid() for file in written)

@@ -1,0 +1,116 @@
+"""The compiled pipeline, run task by task in processes of their own, gives what the local runner gives."""
+
+import filecmp
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+from tfx.orchestration.kubeflow.v2 import compiler_utils
+
+from crossrec.components.evaluation.report import FILE as REPORT
+from crossrec.components.publisher.executor import RECORD_FILE
+
+pytestmark = pytest.mark.slow
+
+
+def metadata(runs, task, key):
+    return runs.results[task].artifacts[key]["metadata"]
+
+
+def versions(root):
+    return sorted(path for path in (root / "serving" / "recommender").iterdir() if path.name.isdecimal())
+
+
+def test_every_task_ran(runs):
+    tasks = next(yaml.safe_load_all(runs.file.read_text(encoding="utf-8")))["root"]["dag"]["tasks"]
+    assert set(runs.results) == set(tasks)
+    assert {result.state for result in runs.results.values()} == {"succeeded"}
+
+
+def test_a_release_lies_on_the_volume(runs):
+    (version,) = versions(runs.root)
+    assert (version / "saved_model.pb").is_file()
+    released = metadata(runs, "Publisher", "published")
+    assert released["pushed"] == 1 and released["pushed_version"] == version.name
+    assert released["pushed_destination"] == str(version) and released["release_label"] == "first"
+    written = json.loads((runs.directory("Publisher", "published") / RECORD_FILE).read_text())
+    assert written == {name: value for name, value in released.items() if name != "tfx_version"}
+
+
+def test_both_verdicts_were_given(runs):
+    assert metadata(runs, "Evaluation", "blessing")["blessed"] == 1
+    assert metadata(runs, "ServingCheck", "blessing")["blessed"] == 1
+
+
+def test_the_same_rows_are_read(runs):
+    for task in ("ItemsExampleGen", "InteractionsExampleGen"):
+        here, there = runs.local_directory(task, "examples"), runs.directory(task, "examples")
+        for split in sorted(path.name for path in here.glob("Split-*")):
+            assert rows(there / split) == rows(here / split)
+
+
+def rows(directory):
+    """Rows of a split in order, by name; the bytes of equal examples differ from process to process."""
+    files = sorted(str(path) for path in directory.iterdir())
+    records = tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator()
+    parsed = map(tf.train.Example.FromString, records)
+    return [{name: str(value) for name, value in example.features.feature.items()} for example in parsed]
+
+
+def test_the_same_crosses_and_items(runs):
+    for task, key in (("CrossSelector", "cross_set"), ("FeatureTransform", "item_table")):
+        here, there = runs.local_directory(task, key), runs.directory(task, key)
+        names = sorted(str(path.relative_to(here)) for path in here.rglob("*") if path.is_file())
+        _, different, missing = filecmp.cmpfiles(here, there, names, shallow=False)
+        assert names and not different and not missing
+
+
+def test_the_same_retrieval_model(runs):
+    """Up to rounding: tf.Transform adds up means in an order that changes from process to process."""
+    here, there = (
+        np.load(directory("CandidateIndexer", "candidate_index") / "embeddings.npy")
+        for directory in (runs.local_directory, runs.directory)
+    )
+    np.testing.assert_allclose(there, here, rtol=0, atol=1e-4)
+
+
+def test_the_same_figures(runs):
+    """Lists alike; ranking up to the order of its rows, which rounding changes, and with it the batches."""
+    here, there = (
+        json.loads((directory("Evaluation", "report") / REPORT).read_text(encoding="utf-8"))
+        for directory in (runs.local_directory, runs.directory)
+    )
+    assert there["counts"] == here["counts"] and set(there["metrics"]) == set(here["metrics"])
+    for name, value in here["metrics"].items():
+        if name.startswith("popularity/"):
+            assert there["metrics"][name] == value
+        else:
+            assert there["metrics"][name] == pytest.approx(value, abs=0.01), name
+
+
+def test_a_release_of_the_same_files(runs):
+    ((here,), (there,)) = versions(runs.local), versions(runs.root)
+    names, others = (
+        sorted(path.relative_to(version) for path in version.rglob("*") if path.is_file()) for version in (here, there)
+    )
+    assert names == others
+
+
+def test_nothing_is_left_but_artifacts_and_the_release(runs):
+    assert {path.name for path in runs.root.iterdir()} == {"checkpoints", "serving"}
+    assert not list((runs.root / "checkpoints").iterdir())
+    assert not list(runs.cluster.work.iterdir())
+
+
+def test_types_that_travel_are_importable(runs):
+    for result in runs.results.values():
+        for artifact in result.artifacts.values():
+            title = yaml.safe_load(artifact["type"]["instanceSchema"])["title"]
+            assert title in compiler_utils.TITLE_TO_CLASS_PATH or title.startswith("crossrec.")
+
+
+def test_no_address_of_the_store_is_a_path(runs):
+    for result in runs.results.values():
+        assert all(artifact["uri"].startswith("minio://") for artifact in result.artifacts.values())
