@@ -6,7 +6,8 @@ READY := .venv/.complete
 
 # Each is tests/benchmarks/NAME.py and knows --small.
 BENCHMARKS := local_server_latency server_fuzz client_overhead ranking_speed ranking_frappe cross_selection \
-	planted_crosses online_retail index scaling
+	planted_crosses online_retail index scaling \
+	retrieval_gowalla
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint bench bench-small lock clean

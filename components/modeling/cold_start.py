@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import Field
 
+from crossrec.components.errors import DataError
 from crossrec.components.features.config import Frozen
 from crossrec.components.features.item_table import ItemTable
 from crossrec.components.features.schema import FeatureSchema
@@ -62,6 +63,17 @@ def without_unseen(table: ItemTable, config: ColdStartConfig | None) -> ItemTabl
     return replace(table, features={**table.features, **hidden})
 
 
-def unsuitable(schema: FeatureSchema, config: ColdStartConfig) -> list[str]:
-    """Features that have no ids."""
-    return [name for name in config.features if schema.feature(name).kind != "ids"]
+def check_ids(schema: FeatureSchema, config: ColdStartConfig) -> None:
+    """Looks whether the features have ids.
+
+    Raises:
+        DataError: One of them has none.
+    """
+    plain = {feature.name: feature.kind for feature in schema.features}
+    for name in config.features:
+        if plain.get(name) != "ids":
+            raise DataError(
+                "retrieval cold_start.features",
+                f"{name!r} has no ids of its own to do without",
+                "Name categorical features with a vocabulary, no numbers and no crosses.",
+            )

@@ -9,9 +9,10 @@ import tensorflow as tf
 import tf_keras
 from pydantic import Field, PositiveInt, model_validator
 
+from crossrec.components.errors import DataError
 from crossrec.components.features.config import Frozen
 from crossrec.components.features.schema import FeatureSchema
-from crossrec.components.modeling.cold_start import ColdStartConfig, hide_unknown
+from crossrec.components.modeling.cold_start import ColdStartConfig, check_ids, hide_unknown
 from crossrec.components.modeling.crosses import Crosses
 from crossrec.components.modeling.encoders import EncoderConfig, build_encoder, encode
 from crossrec.components.modeling.fields import Fields
@@ -84,6 +85,9 @@ class Tower(tf_keras.Model):
             **kwargs: For Keras.
         """
         super().__init__(**kwargs)
+        check_encoders(schema, config.encoders)
+        if config.cold_start is not None:
+            check_ids(schema, config.cold_start)
         self._names = list(config.features)
         self._crosses = Crosses(schema, config.features)
         of_items = [name for encoder in config.encoders for name in encoder.features or ()]
@@ -175,6 +179,30 @@ class TowerSizes(Frozen):
     output: int
     normalise: bool
     dropout: float
+
+
+def check_encoders(schema: FeatureSchema, configs: Sequence[EncoderConfig]) -> None:
+    """Looks whether the encoders have sequences to encode and item features to see them by.
+
+    Raises:
+        DataError: A feature is not what an encoder wants.
+    """
+    sequences = [feature.name for feature in schema.side("query") if feature.kind == "items"]
+    of_items = [feature.name for feature in schema.side("item")]
+    for config in configs:
+        if config.sequence not in sequences:
+            raise DataError(
+                "retrieval.query.encoders.sequence",
+                f"{config.sequence!r} is no feature of type recent_items",
+                f"Name one of them: {', '.join(sequences) or 'there is none; add one to features.query'}.",
+            )
+        for name in config.features or ():
+            if name not in of_items:
+                raise DataError(
+                    "retrieval.query.encoders.features",
+                    f"{name!r} is no item feature",
+                    f"Name some of them: {', '.join(of_items)}.",
+                )
 
 
 def required_features(schema: FeatureSchema, names: Sequence[str]) -> list[str]:

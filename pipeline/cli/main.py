@@ -20,6 +20,7 @@ From nothing to recommendations, step by step:
   crossrec query --query 'red shoes'      ask it, in another terminal
   crossrec release --help                 canary, promote, roll back what is served
   crossrec experiment --help              compare versions on users
+  crossrec backfill --help                make up for days that were missed
 or all of it at once:
   crossrec demo
 and on a cluster, with Kubeflow Pipelines:

@@ -30,30 +30,32 @@ def main(order: str) -> int:
         Exit code.
     """
     what = json.loads(order)
+    orphaned, stopping = threading.Event(), threading.Event()
+    # Before there is a server, so that no signal can end the guard and leave a server behind.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
     try:
         server = subprocess.Popen(what["command"], stdin=subprocess.DEVNULL)
     except OSError as error:
         print(f"{what['command'][0]}: cannot be started: {error.strerror}", file=sys.stderr, flush=True)
         return CANNOT_START
 
-    def stop() -> None:
+    def stop_when_told() -> None:
+        stopping.wait()
         server.terminate()
         try:
             server.wait(what["grace_seconds"])
         except subprocess.TimeoutExpired:
             server.kill()
 
-    orphaned = threading.Event()
-
     def stop_with_parent() -> None:
         while os.read(0, 4096):
             pass
         orphaned.set()
-        stop()
+        stopping.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: threading.Thread(target=stop, daemon=True).start())
-    threading.Thread(target=stop_with_parent, daemon=True).start()
+    for run in (stop_when_told, stop_with_parent):
+        threading.Thread(target=run, daemon=True).start()
     code = server.wait()
     if what["cleanup"]:
         _clean_up(what["cleanup"])

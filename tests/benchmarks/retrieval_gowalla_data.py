@@ -22,7 +22,10 @@ FIRST_ID = 2
 """Ids of a vocabulary begin behind those of missing and unknown values."""
 FEATURES = FeaturesConfig.model_validate(
     {
-        "query": {"recent_items": {"type": "recent_items", "max_length": HISTORY}},
+        "query": {
+            "everyone": {"type": "categorical"},
+            "recent_items": {"type": "recent_items", "max_length": HISTORY},
+        },
         "item": {"item": {"type": "categorical"}},
     }
 )
@@ -97,8 +100,8 @@ def hold_out(split: Split, share: float, seed: int) -> Split:
 
 
 def schema_of(split: Split) -> FeatureSchema:
-    """Recent items and item ids, and nothing else."""
-    cardinalities = {"item": split.items + FIRST_ID, "recent_items": split.items}
+    """Recent items and item ids, and one id that all users have."""
+    cardinalities = {"everyone": FIRST_ID + 1, "item": split.items + FIRST_ID, "recent_items": split.items}
     return build_schema(FEATURES, cardinalities, ("item", split.items), ("interaction",))
 
 
@@ -109,6 +112,11 @@ def table_of(split: Split) -> ItemTable:
     rows = np.append(np.arange(split.items) + FIRST_ID, FIRST_ID - 1)
     frequencies = np.bincount(split.known.items, minlength=split.items)
     return ItemTable(ids, {"item": rows[:, None]}, frequencies, {})
+
+
+def everyone(users: np.ndarray) -> np.ndarray:
+    """The one id, int64 [B, 1]."""
+    return np.full([len(users), 1], FIRST_ID)
 
 
 def histories(split: Split, users: np.ndarray) -> np.ndarray:
@@ -139,7 +147,7 @@ def training_requests(split: Split) -> Requests:
     users = np.flatnonzero(lengths)
     nothing = np.broadcast_to(np.int64(-1), [len(users), HISTORY])
     return Requests(
-        {"recent_items": nothing},
+        {"everyone": everyone(users), "recent_items": nothing},
         users,
         np.zeros(len(users), np.int64),
         np.concatenate([[0], np.cumsum(lengths[users])]),
@@ -153,7 +161,7 @@ def asked(split: Split, users: np.ndarray) -> Requests:
     lengths = split.wanted.lengths[users]
     items = [split.wanted.items[split.wanted.offsets[user] : split.wanted.offsets[user + 1]] for user in users]
     return Requests(
-        {"recent_items": histories(split, users)},
+        {"everyone": everyone(users), "recent_items": histories(split, users)},
         users,
         np.zeros(len(users), np.int64),
         np.concatenate([[0], np.cumsum(lengths)]),

@@ -13,7 +13,7 @@ import crossrec
 from crossrec.pipeline.cli import demo, extras, main, query
 from crossrec.pipeline.simulation import SimulationConfig, simulate
 
-COMMANDS = ("simulate", "run", "serve", "query", "demo")
+COMMANDS = ("simulate", "run", "serve", "query", "demo", "compile", "submit", "backfill")
 
 
 def crossrec_in(folder, *arguments):
@@ -49,8 +49,7 @@ def test_help_of_a_command_has_an_example_that_parses(capsys, command):
     # An option that the example names but the command does not know would end here.
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers()
-    for module in (main.simulate, main.run, main.serve, main.query, main.demo):
-        module.add_parser(commands)
+    getattr(main, command).add_parser(commands)
     assert parser.parse_args(words).run
 
 

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from pydantic import TypeAdapter, ValidationError
 
+from crossrec.components.errors import DataError
 from crossrec.components.modeling.encoders import LAYERS, EncoderConfig, build_encoder, encode
 from crossrec.components.modeling.towers import Tower, TowerConfig, TowerSizes
 from crossrec.components.retrieval_trainer.config import RetrievalConfig
@@ -148,3 +149,16 @@ def test_items_have_no_recent_items():
             query={"features": ["user"]},
             item={"features": ["item_id"], "encoders": [{"type": "gru", "sequence": "recent_items"}]},
         )
+
+
+@pytest.mark.parametrize(
+    ("encoder", "named"),
+    [
+        ({"type": "gru", "sequence": "likes"}, "sequence: 'likes'.*recent_items"),
+        ({"type": "gru", "sequence": "recent_items", "features": ["user"]}, "features: 'user'.*item_id"),
+    ],
+)
+def test_an_encoder_of_nothing_is_refused(encoder, named):
+    sizes = TowerSizes(fields=4, output=4, normalise=False, dropout=0.0)
+    with pytest.raises(DataError, match=named):
+        Tower(make_schema(), TowerConfig(features=["user"], encoders=[encoder]), sizes)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from pydantic import ValidationError
 
+from crossrec.components.errors import DataError
 from crossrec.components.features.config import FeaturesConfig
 from crossrec.components.features.item_table import ItemTable
 from crossrec.components.features.schema import ITEM_ROW, build_schema
@@ -12,7 +13,7 @@ from crossrec.components.modeling.cold_start import ColdStartConfig, hide_unknow
 from crossrec.components.modeling.lazy_adam import LazyAdam
 from crossrec.components.retrieval_trainer.config import RetrievalConfig
 from crossrec.components.retrieval_trainer.train import build
-from tests.unit.components.small_models import make_table
+from tests.unit.components.small_models import make_schema, make_table
 
 ITEMS, KINDS, USERS, NEW = 120, 6, 60, 20
 """Item n is of kind n % 6; user n wants kind n % 6. The last 20 items, and users 50 and on, come after training."""
@@ -144,3 +145,9 @@ def test_only_items_without_a_positive_lose_their_ids():
 def test_cold_features_stand_on_the_tower():
     with pytest.raises(ValidationError, match="'item_id'.*are not on this tower"):
         RetrievalConfig(query={"features": ["user"], "cold_start": {"features": ["item_id"]}}, item={"features": ["k"]})
+
+
+def test_only_ids_can_be_done_without():
+    towers = {"query": {"features": ["user"]}, "item": {"features": ["price"], "cold_start": {"features": ["price"]}}}
+    with pytest.raises(DataError, match="'price' has no ids"):
+        build(make_schema(), RetrievalConfig(**towers), make_table())

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from pydantic import ValidationError
 
+from crossrec.components.errors import DataError
 from crossrec.components.features.schema import ITEM_ROW
 from crossrec.components.modeling import saving
 from crossrec.components.retrieval_trainer.config import RetrievalConfig
@@ -178,8 +179,6 @@ def test_context_moves_a_query_beside_what_the_graph_spreads():
     ("graph", "named"), [({"user": "likes"}, "graph.user"), ({"user": "user", "history": "likes"}, "graph.history")]
 )
 def test_features_that_are_no_users_or_no_history_are_refused(graph, named):
-    from crossrec.components.errors import DataError
-
     config = RetrievalConfig(query={"features": ["user"]}, item={"features": ["item_id"]}, graph=graph)
     with pytest.raises(DataError, match=f"retrieval.{named}: 'likes'"):
         build(make_schema(), config, make_table())
