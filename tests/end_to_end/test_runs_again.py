@@ -199,7 +199,8 @@ def test_back_to_an_earlier_spec_its_release_becomes_the_latest_again(marketplac
     assert versions[-1] > 1, "runs after the changed training"
     done = here(capfd, *arguments(marketplace_run))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert worked(done.stdout) == ["Publisher"]
+    # The bundle is checked again if any bundle was refused since.
+    assert worked(done.stdout)[-1] == "Publisher" and set(worked(done.stdout)) <= {"ServingCheck", "Publisher"}
     latest = marketplace_run.model / str(versions[-1] + 1)
     assert lines_of(done.stdout, "Release") == [f"Release   version {latest.name} in {latest}"]
     (latest / "assets" / "model_version.txt").write_text("version\t1\n")
