@@ -10,12 +10,11 @@ from tfx.dsl.io import fileio
 from crossrec.components.candidate_indexer.report import IndexReport
 from crossrec.components.cross_selector.report import FILE as SELECTION
 from crossrec.components.cross_selector.report import PICTURE, CrossReport, SelectionReport
-from crossrec.components.evaluation.report import FILE, Report
+from crossrec.components.evaluation.report import Report
 from crossrec.components.example_gen.report import IngestReport, read_report
 from crossrec.components.features.crosses import HashedCross
 from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.publisher.executor import ALREADY_PUBLISHED
-from crossrec.components.serving_check.report import FILE as CHECK_FILE
 from crossrec.components.serving_check.report import Report as CheckReport
 from crossrec.pipeline.local_runner import NodeResult
 
@@ -128,7 +127,7 @@ def _metrics(report: Report, uri: str) -> list[str]:
         lines.append(
             f"          ranking by {task}: AUC {auc:.4f}, log loss {loss:.4f}, predicted : observed {ratio:.2f}"
         )
-    return [*lines, f"          all figures: {uri}/{FILE}"]
+    return [*lines, f"          all figures: {uri}/{Report.FILE}"]
 
 
 def _check(report: CheckReport, uri: str) -> list[str]:
@@ -147,7 +146,7 @@ def _check(report: CheckReport, uri: str) -> list[str]:
             f"{report.config.concurrency} at a time"
         )
     lines += [f"not blessed: {failure}" for failure in report.failures]
-    lines.append(f"all of it: {uri}/{CHECK_FILE}")
+    lines.append(f"all of it: {uri}/{report.FILE}")
     return [f"{'Server' if not place else '':<10}{line}" for place, line in enumerate(lines)]
 
 

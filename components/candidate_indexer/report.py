@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from tfx.dsl.io import fileio
-
-from crossrec.components.features.config import Frozen
-
-FILE = "index.json"
+from crossrec.components.features.document import Document
 
 
-class IndexReport(Frozen):
+class IndexReport(Document):
     """An index in figures.
 
     Attributes:
@@ -33,6 +29,8 @@ class IndexReport(Frozen):
         inputs: Further inputs of a search.
     """
 
+    FILE: ClassVar[str] = "index.json"
+
     type: Literal["exact", "partitioned"]
     items: int
     dimension: int
@@ -53,15 +51,3 @@ class IndexReport(Frozen):
     def metric(self) -> str:
         """Name of the recall among the figures of the evaluation."""
         return f"index/recall@{self.depth}"
-
-    def write(self, directory: str) -> None:
-        """Writes the report into a directory."""
-        fileio.makedirs(directory)
-        with fileio.open(f"{directory}/{FILE}", "w") as file:
-            file.write(self.model_dump_json(indent=1))
-
-    @classmethod
-    def read(cls, directory: str) -> IndexReport:
-        """Reads the report of a directory."""
-        with fileio.open(f"{directory}/{FILE}", "r") as file:
-            return cls.model_validate_json(file.read())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from tfx.dsl.io import fileio
+from typing import ClassVar
 
 from crossrec.components.errors import DataError
 from crossrec.components.evaluation.config import ThresholdConfig
 from crossrec.components.features.config import Frozen
-
-FILE = "report.json"
+from crossrec.components.features.document import Document
 
 
 class Verdict(Frozen):
@@ -20,7 +19,7 @@ class Verdict(Frozen):
     passed: bool
 
 
-class Report(Frozen):
+class Report(Document):
     """All figures of one evaluation.
 
     Attributes:
@@ -29,6 +28,8 @@ class Report(Frozen):
         counts: Queries, rows, items.
         verdicts: The thresholds.
     """
+
+    FILE: ClassVar[str] = "report.json"
 
     metrics: dict[str, float]
     slices: dict[str, dict[str, float]]
@@ -39,18 +40,6 @@ class Report(Frozen):
     def blessed(self) -> bool:
         """Whether every threshold is met."""
         return all(verdict.passed for verdict in self.verdicts)
-
-    def write(self, directory: str) -> None:
-        """Writes the report into a directory."""
-        fileio.makedirs(directory)
-        with fileio.open(f"{directory}/{FILE}", "w") as file:
-            file.write(self.model_dump_json(indent=1))
-
-    @classmethod
-    def read(cls, directory: str) -> Report:
-        """Reads the report of a directory."""
-        with fileio.open(f"{directory}/{FILE}", "r") as file:
-            return cls.model_validate_json(file.read())
 
 
 def judge(metrics: dict[str, float], thresholds: tuple[ThresholdConfig, ...]) -> tuple[Verdict, ...]:

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 from pydantic import ValidationError
 from tfx import types
-from tfx.dsl.io import fileio
 
 from crossrec.components import properties
 from crossrec.components.features.config import Frozen
+from crossrec.components.features.document import Document
 from crossrec.components.features.item_table import ItemTable
 from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.modeling.fields import Fields
@@ -26,14 +26,12 @@ from crossrec.components.modeling.id_maps import IdMaps, Ids
 from crossrec.components.modeling.training import TrainingConfig
 from crossrec.components.progress import progress
 
-FILE = "previous_model.json"
-REPORT_FILE = "warm_start.json"
 PROPERTY = "warm_start"
 _UNREADABLE = (OSError, tf.errors.OpError, ValidationError, ValueError, AssertionError)
 _NAMED = 5
 
 
-class PreviousRelease(Frozen):
+class PreviousRelease(Document):
     """The release that the models of a run start from.
 
     Attributes:
@@ -42,24 +40,14 @@ class PreviousRelease(Frozen):
         artifacts: Where what it was made of lies, by name.
     """
 
+    FILE: ClassVar[str] = "previous_model.json"
+
     version: int = 0
     epochs: int | None = None
     artifacts: Mapping[str, str] = {}
 
-    def write(self, directory: str) -> None:
-        """Writes it into a directory."""
-        fileio.makedirs(directory)
-        with fileio.open(f"{directory}/{FILE}", "w") as file:
-            file.write(self.model_dump_json(indent=1))
 
-    @classmethod
-    def read(cls, directory: str) -> PreviousRelease:
-        """Reads that of a directory."""
-        with fileio.open(f"{directory}/{FILE}", "r") as file:
-            return cls.model_validate_json(file.read())
-
-
-class WarmStartReport(Frozen):
+class WarmStartReport(Document):
     """What was taken over.
 
     Attributes:
@@ -71,6 +59,8 @@ class WarmStartReport(Frozen):
         new: Features and crosses of which no row was.
         reason: Why something was not; "" if everything could be.
     """
+
+    FILE: ClassVar[str] = "warm_start.json"
 
     version: int
     rows: int = 0
@@ -149,8 +139,7 @@ class WarmStart:
     def write_report(self, artifact: types.Artifact) -> None:
         """Writes what was taken over into a model's directory, and in a word into its custom properties."""
         if self.report is not None:
-            with fileio.open(f"{artifact.uri}/{REPORT_FILE}", "w") as file:
-                file.write(self.report.model_dump_json(indent=1))
+            self.report.write(artifact.uri)
             artifact.set_string_custom_property(PROPERTY, str(self.report))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from tfx.dsl.io import fileio
 
 from crossrec.components.blessing import INFRA_NOT_BLESSED
 from crossrec.components.features.config import Frozen
+from crossrec.components.features.document import Document
 from crossrec.components.serving_check.config import ServingCheckConfig
-
-FILE = "serving_check.json"
 
 
 def count_refusals(artifacts: str) -> int:
@@ -52,7 +53,7 @@ class Latency(Frozen):
     p99_ms: float | None
 
 
-class Report(Frozen):
+class Report(Document):
     """The whole check.
 
     Attributes:
@@ -64,6 +65,8 @@ class Report(Frozen):
         latency: What was measured; None if nothing was.
         config: What was asked for.
     """
+
+    FILE: ClassVar[str] = "serving_check.json"
 
     failures: tuple[str, ...]
     server: str = ""
@@ -82,15 +85,3 @@ class Report(Frozen):
     def worst_deviation(self) -> float | None:
         """The largest deviation of all golden answers; None if none could be compared."""
         return max((one.deviation for one in self.golden if one.deviation is not None), default=None)
-
-    def write(self, directory: str) -> None:
-        """Writes the report into a directory."""
-        fileio.makedirs(directory)
-        with fileio.open(f"{directory}/{FILE}", "w") as file:
-            file.write(self.model_dump_json(indent=1))
-
-    @classmethod
-    def read(cls, directory: str) -> Report:
-        """Reads the report of a directory."""
-        with fileio.open(f"{directory}/{FILE}", "r") as file:
-            return cls.model_validate_json(file.read())

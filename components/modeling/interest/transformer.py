@@ -24,11 +24,10 @@ from crossrec.components.modeling.interest.interest import (
 _EPSILON = 1e-6
 
 
-class TransformerConfig(SequenceConfig):
-    """A causal Transformer over the recent items.
+class EncoderConfig(SequenceConfig):
+    """Sizes of a causal Transformer over the recent items.
 
     Attributes:
-        type: Names this interest in the spec.
         sequence: As in SequenceConfig.
         features: As in SequenceConfig.
         layers: Encoder layers.
@@ -36,24 +35,33 @@ class TransformerConfig(SequenceConfig):
         head_size: Size of a head's queries, keys and values.
         feed_forward: Units of the feed-forward network's hidden layer.
         dropout: Share of each sublayer's outputs dropped in training.
-        readout: Whether each candidate attends to the encoded items (``target``), or all see the encoding of the
-            most recent item (``last``).
     """
 
-    type: Literal["transformer"] = "transformer"
     layers: int = Field(default=1, ge=1, le=8)
     attention_heads: int = Field(default=2, ge=1, le=32)
     head_size: int = Field(default=16, ge=1, le=512)
     feed_forward: int = Field(default=64, ge=1, le=8192)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
+class TransformerConfig(EncoderConfig):
+    """A causal Transformer over the recent items.
+
+    Attributes:
+        type: Names this interest in the spec.
+        readout: Whether each candidate attends to the encoded items (``target``), or all see the encoding of the
+            most recent item (``last``).
+    """
+
+    type: Literal["transformer"] = "transformer"
     readout: Literal["target", "last"] = "target"
 
 
 class EncoderLayer(tf_keras.layers.Layer):
     """Self-attention and a feed-forward network, each on normalised inputs and added to them; ``[B, L, D]`` to same."""
 
-    def __init__(self, config: TransformerConfig, **kwargs: Any):
-        """Constructs the layer; sizes as in TransformerConfig."""
+    def __init__(self, config: EncoderConfig, **kwargs: Any):
+        """Constructs the layer; sizes as in EncoderConfig."""
         super().__init__(**kwargs)
         self._config = config
 

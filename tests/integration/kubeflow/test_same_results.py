@@ -9,7 +9,7 @@ import tensorflow as tf
 import yaml
 from tfx.orchestration.kubeflow.v2 import compiler_utils
 
-from crossrec.components.evaluation.report import FILE as REPORT
+from crossrec.components.evaluation.report import Report
 from crossrec.components.publisher.executor import RECORD_FILE
 
 pytestmark = pytest.mark.slow
@@ -79,7 +79,7 @@ def test_the_same_retrieval_model(runs):
 def test_the_same_figures(runs):
     """Lists alike; ranking up to the order of its rows, which rounding changes, and with it the batches."""
     here, there = (
-        json.loads((directory("Evaluation", "report") / REPORT).read_text(encoding="utf-8"))
+        json.loads((directory("Evaluation", "report") / Report.FILE).read_text(encoding="utf-8"))
         for directory in (runs.local_directory, runs.directory)
     )
     assert there["counts"] == here["counts"] and set(there["metrics"]) == set(here["metrics"])

@@ -8,7 +8,6 @@ import pytest
 
 from crossrec.pipeline.cli import extras
 from crossrec.pipeline.cli.experiment_options import moment
-from crossrec.pipeline.cli.main import main
 from crossrec.serving.experiments import Experiment, Exposure, ExposureFiles
 
 pd = pytest.importorskip("pandas")
@@ -60,16 +59,6 @@ def world(tmp_path_factory):
     outcomes = outcomes_of()
     outcomes.to_csv(path / "outcomes.csv", index=False)
     return path, outcomes
-
-
-@pytest.fixture
-def run(capsys):
-    def run(*arguments):
-        code = main(["experiment", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

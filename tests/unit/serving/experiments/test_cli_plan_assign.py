@@ -6,17 +6,6 @@ import json
 import pytest
 
 from crossrec.pipeline.cli.experiment_options import duration, moment, shares
-from crossrec.pipeline.cli.main import main
-
-
-@pytest.fixture
-def run(capsys):
-    def run(*arguments):
-        code = main(["experiment", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_durations_times_and_shares():
