@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from crossrec.components.features.config import FeaturesConfig, Frozen, Numeric
+from crossrec.components.features.config import FeaturesConfig, Numeric
 from crossrec.components.features.crosses.expansion import buckets_of, derived_name
+from crossrec.components.features.frozen import Frozen
 
 Granularity = Annotated[int, Field(ge=2, le=1_000)]
 

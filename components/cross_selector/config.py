@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from crossrec.components.cross_selector.auto import AutoCrosses
-from crossrec.components.features.config import FeaturesConfig, Frozen
+from crossrec.components.features.config import FeaturesConfig
 from crossrec.components.features.crosses import CrossConfig
+from crossrec.components.features.frozen import Frozen
 
 
 class CrossesConfig(Frozen):

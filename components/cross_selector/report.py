@@ -7,7 +7,7 @@ import io
 
 from tfx.dsl.io import fileio
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 
 FILE = "selection.json"
 MARKDOWN, CSV, PAIRS_CSV, PICTURE = "selection.md", "selection.csv", "pairs.csv", "selection.png"

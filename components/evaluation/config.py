@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 
 # Figures are named <list>/<metric>@<k> and ranking/<task>/<metric>.
 MEASURED_LISTS = ("end_to_end", "retrieval", "popularity")

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from crossrec.components.errors import DataError
 from crossrec.components.evaluation.config import ThresholdConfig
-from crossrec.components.features.config import Frozen
 from crossrec.components.features.document import Document
+from crossrec.components.features.frozen import Frozen
 
 
 class Verdict(Frozen):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from crossrec.components.features.config import FeaturesConfig, Frozen
+from crossrec.components.features.config import FeaturesConfig
+from crossrec.components.features.frozen import Frozen
 
 
 class FeatureTransformConfig(Frozen):

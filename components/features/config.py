@@ -10,7 +10,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from crossrec.components.features.frozen import Frozen
+from crossrec.components.text.config import TextEncoderConfig
 
 Side = Literal["query", "item"]
 RawKind = Literal["string", "float", "int", "strings", "floats"]
@@ -26,13 +29,6 @@ TIME_PARTS: dict[str, int] = {
     "month": 12,
     "hour_of_week": 168,
 }
-
-
-class Frozen(BaseModel):
-    """A configuration: immutable, and closed to keys that it does not know."""
-
-    # Infinity is a bound like any other (``clip: [0, .inf]``), and must survive the way through JSON.
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
 class _Feature(Frozen):
@@ -139,12 +135,35 @@ class TimePart(_Feature):
 
 
 class Text(_Feature):
-    """Text as hashed lower-case tokens (and n-grams of them); Han characters are tokens of their own."""
+    """Text: hashed words, the vector of a language model, or the id of the group that its vector lies in.
+
+    Attributes:
+        max_tokens: Lower-case words and numbers that count; Han characters are tokens of their own.
+        hash_buckets: Ids of hashed tokens.
+        ngrams: Longest n-gram of tokens that gets an id.
+        encoder: Makes a vector of the text instead, float32 ``[B, dimension]``; zeros where the text is missing.
+        clusters: The vector becomes the id (1…clusters) of the nearest of so many centres of the catalogue's
+            vectors (k-means); 0 where the text is missing.
+    """
 
     type: Literal["text"]
     max_tokens: int = Field(default=16, ge=1, le=512)
     hash_buckets: int = Field(default=16_384, ge=2, le=2**31 - 2)
     ngrams: int = Field(default=1, ge=1, le=3, description="longest n-gram of tokens that gets an id")
+    encoder: TextEncoderConfig | None = None
+    clusters: int | None = Field(default=None, ge=2, le=100_000)
+
+    @model_validator(mode="after")
+    def _words_or_encoder(self) -> Text:
+        if self.encoder is None and self.clusters is not None:
+            raise ValueError(f"clusters {self.clusters} are of an encoder's vectors. Add 'encoder: {{}}'")
+        unused = sorted({"max_tokens", "hash_buckets", "ngrams"} & self.model_fields_set)
+        if self.encoder is not None and unused:
+            raise ValueError(
+                f"{unused} are of hashed words, but 'encoder' is given. Leave them out (the encoder has its own "
+                "max_tokens), or make a second feature of the column"
+            )
+        return self
 
     @property
     def raw_kind(self) -> RawKind:
@@ -152,9 +171,24 @@ class Text(_Feature):
         return "string"
 
     @property
+    def kind(self) -> Literal["ids", "dense", "items"]:
+        """Ids of words or of a cluster, or the numbers of a vector."""
+        return "dense" if self.encoder is not None and self.clusters is None else "ids"
+
+    @property
     def width(self) -> int:
-        """Tokens and n-grams per example."""
+        """Tokens and n-grams per example, numbers of the vector, or one cluster."""
+        if self.encoder is not None:
+            return 1 if self.clusters is not None else self.encoder.dimension
         return sum(max(self.max_tokens - n, 0) for n in range(self.ngrams))
+
+    @property
+    def encoded_column(self) -> str:
+        """The column that the pipeline adds for the transform: the encoder's vector or its cluster."""
+        if self.encoder is None:
+            return self.column
+        suffix = "" if self.clusters is None else f"_{self.clusters}"
+        return f"{self.column}__{self.encoder.key}{suffix}"
 
 
 class RecentItems(_Feature):

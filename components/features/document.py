@@ -7,7 +7,7 @@ from typing import ClassVar
 from tfx.dsl.io import fileio
 from typing_extensions import Self
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 
 
 class Document(Frozen):

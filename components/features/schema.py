@@ -9,10 +9,11 @@ import numpy as np
 from pydantic import PrivateAttr
 from tfx.dsl.io import fileio
 
-from crossrec.components.features.config import FeaturesConfig, Frozen, RawKind, Side, raw_columns, raw_widths
+from crossrec.components.features.config import FeaturesConfig, RawKind, Side, raw_columns, raw_widths
 from crossrec.components.features.crosses.config import CrossConfig, HashedCross, SimilarityCross, StatisticsCross
 from crossrec.components.features.crosses.hashing import default_buckets
 from crossrec.components.features.crosses.tables import CrossTables
+from crossrec.components.features.frozen import Frozen
 
 FILE = "features.json"
 # Columns of the transformed interactions beside the features. '@' cannot stand in a feature's name.

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_keras
 from pydantic import Field
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 
 
 class AveragingConfig(Frozen):

@@ -14,7 +14,7 @@ import tensorflow as tf
 from pydantic import Field
 
 from crossrec.components.errors import DataError
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.features.item_table import ItemTable
 from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.modeling.inputs import Tensors

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import tensorflow as tf
 from tfx.dsl.io import fileio
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 
 Config = TypeVar("Config", bound=Frozen)
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 
 
 class ScheduleConfig(Frozen):

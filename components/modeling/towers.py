@@ -10,7 +10,7 @@ import tf_keras
 from pydantic import Field, PositiveInt, model_validator
 
 from crossrec.components.errors import DataError
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.modeling.cold_start import ColdStartConfig, check_ids, hide_unknown
 from crossrec.components.modeling.crosses import Crosses

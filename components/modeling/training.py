@@ -17,7 +17,7 @@ import tensorflow_recommenders as tfrs
 import tf_keras
 from pydantic import Field
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.modeling.averaging import AveragingConfig, WeightAverages
 from crossrec.components.modeling.replicas import (
     check_shared,

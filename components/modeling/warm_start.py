@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from tfx import types
 
 from crossrec.components import properties
-from crossrec.components.features.config import Frozen
 from crossrec.components.features.document import Document
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.features.item_table import ItemTable
 from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.modeling.fields import Fields

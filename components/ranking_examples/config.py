@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.ranking_trainer.config import NegativesConfig
 
 

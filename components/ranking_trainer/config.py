@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.modeling.heads import HeadsConfig
 from crossrec.components.modeling.heads.shared_bottom import SharedBottomConfig
 from crossrec.components.modeling.interactions import InteractionConfig

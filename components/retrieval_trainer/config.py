@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.modeling.towers import TowerConfig, TowerSizes
 from crossrec.components.modeling.training import TrainingConfig
 from crossrec.components.retrieval_trainer.graph import GraphConfig

@@ -23,7 +23,7 @@ import tensorflow as tf
 from pydantic import Field, model_validator
 
 from crossrec.components.errors import DataError
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.features.item_table import Array
 from crossrec.components.features.schema import FeatureSchema
 

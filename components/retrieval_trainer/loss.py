@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 from pydantic import Field
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.modeling.replicas import sum_over_replicas
 
 MASKED = -1e9

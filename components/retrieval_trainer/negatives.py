@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import Field, model_validator
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.features.item_table import Array
 from crossrec.components.modeling.replicas import gather_replicas, replicas
 

@@ -16,7 +16,7 @@ import tf_keras
 from pydantic import Field
 
 from crossrec.components.errors import DataError
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.features.item_table import Array
 
 _DAY = 86_400

@@ -16,7 +16,7 @@ import tensorflow as tf
 from pydantic import Field
 
 from crossrec.components.errors import DataError
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.features.item_table import Array
 from crossrec.components.features.schema import ITEM_ROW, TIMESTAMP, USER, FeatureSchema
 from crossrec.components.modeling.training import TrainingConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 
 
 class ServingConfig(Frozen):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 
 
 class ServingCheckConfig(Frozen):

@@ -7,8 +7,8 @@ from typing import ClassVar
 from tfx.dsl.io import fileio
 
 from crossrec.components.blessing import INFRA_NOT_BLESSED
-from crossrec.components.features.config import Frozen
 from crossrec.components.features.document import Document
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.serving_check.config import ServingCheckConfig
 
 

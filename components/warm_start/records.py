@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pydantic import ValidationError
 from tfx.dsl.io import fileio
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.warm_start.config import WarmStartConfig
 
 FOLDER = ".lineage"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from crossrec.components.errors import DataError
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.pipeline.cli.experiment_exposures import Exposures, Period, read_exposures
 from crossrec.pipeline.cli.experiment_outcomes import (
     OutcomeFiles,

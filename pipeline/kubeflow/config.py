@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic import Field, model_validator
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.pipeline.spec.beam import BeamConfig, check_beam
 
 ALL = "all"

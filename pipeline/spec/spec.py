@@ -8,7 +8,8 @@ from crossrec.components.candidate_indexer.config import IndexConfig
 from crossrec.components.cross_selector.config import CrossesConfig
 from crossrec.components.evaluation.config import EvaluationConfig
 from crossrec.components.example_gen.config import DataConfig
-from crossrec.components.features.config import FeaturesConfig, Frozen
+from crossrec.components.features.config import FeaturesConfig
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.ranking_trainer.config import RankingConfig
 from crossrec.components.retrieval_trainer.config import RetrievalConfig
 from crossrec.components.serving_bundle.config import ServingConfig

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from crossrec.components.features.config import NAME, Frozen
+from crossrec.components.features.config import NAME
+from crossrec.components.features.frozen import Frozen
 
 Pairs = Literal["all", "any"]
 Statistic = Literal["count", "rate"]

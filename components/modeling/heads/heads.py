@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 import tf_keras
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 
 
 class Heads(tf_keras.layers.Layer):

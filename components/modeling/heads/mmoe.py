@@ -11,7 +11,7 @@ from typing import Any, Literal
 import tensorflow as tf
 from pydantic import Field, PositiveInt
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.modeling.heads.experts import Experts, Gate, Towers
 from crossrec.components.modeling.heads.heads import Heads
 from crossrec.components.modeling.interactions.deep_network import DeepConfig

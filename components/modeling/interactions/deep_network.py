@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras
 from pydantic import Field, PositiveInt
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 
 # Keras's 0.99 leaves the statistics of some hundred steps ago where a pass has few steps; 0.9 is PyTorch's.
 NORMALISATION_MOMENTUM = 0.9

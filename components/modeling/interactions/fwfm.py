@@ -10,7 +10,7 @@ from typing import Literal
 
 import tensorflow as tf
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.modeling.interactions.interaction import Interaction
 from crossrec.components.modeling.interactions.pairs import pair_count, upper_triangle
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 import tf_keras
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 
 Logits = Callable[[tf.Tensor], tf.Tensor]
 """Maps an interaction's output ``[N, units]`` to the model's logits ``[N, tasks]``, everything else being as it is."""

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras
 from pydantic import Field, PositiveInt
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.modeling.interactions.deep_network import DeepConfig, DeepNetwork
 from crossrec.components.modeling.interactions.interaction import Interaction, flatten
 

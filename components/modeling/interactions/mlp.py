@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.modeling.interactions.deep_network import DeepConfig, DeepNetwork
 from crossrec.components.modeling.interactions.interaction import Interaction, flatten
 

@@ -18,7 +18,7 @@ import tf_keras
 from pydantic import Field, model_validator
 
 from crossrec.components.errors import DataError
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 from crossrec.components.modeling.interactions.deep_network import DeepConfig, DeepNetwork
 from crossrec.components.modeling.interactions.interaction import Interaction, Logits, flatten
 from crossrec.components.modeling.interactions.streams import streams_alone

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 from pydantic import Field
 
-from crossrec.components.features.config import Frozen
+from crossrec.components.features.frozen import Frozen
 
 InterestInputs = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 """Candidates, history, and which items of the history are present."""
