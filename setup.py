@@ -35,7 +35,12 @@ PIPELINE = [
 ]
 TELEMETRY = ["opentelemetry-api"]
 KUBERNETES = ["kubernetes"]
-TEXT = ["tensorflow-text==2.16.1"]
+TEXT = [
+    "tensorflow-text==2.16.1",
+    # The last releases whose TensorFlow classes load safetensors files without PyTorch.
+    "transformers>=4.49,<4.55",
+    "safetensors",
+]
 DEV = [
     *TELEMETRY,
     *KUBERNETES,

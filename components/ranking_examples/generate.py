@@ -37,18 +37,31 @@ class Retrieval:
         index = ExactIndex(read_embeddings(directories["candidate_index"]))
         self._names = [feature.name for feature in schema.side("query")]
 
-        def step(features: inputs.Tensors, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def step(
+            features: inputs.Tensors, places: tf.Tensor, rows: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             queries = model.embed_queries(features)
-            scores, nearest = index.search(queries, tf.zeros([tf.shape(rows)[0], 0], tf.int64), from_top)
-            return index.score(queries, rows), scores, nearest
+            scores, nearest = index.search(queries, tf.zeros([tf.shape(queries)[0], 0], tf.int64), from_top)
+            return index.score(tf.gather(queries, places), rows), scores, nearest
 
         self._step = tf.function(step, autograph=False, reduce_retracing=True)
 
     def search(self, batch: dict[str, Array], rows: Array) -> tuple[Array, Array, Array]:
-        """Scores of the given rows, and scores and rows of the nearest items."""
-        features = {name: tf.constant(batch[name]) for name in self._names}
-        own, scores, nearest = self._step(features, tf.constant(rows))
-        return own.numpy(), scores.numpy(), nearest.numpy()
+        """Scores of the given rows, and scores and rows of the nearest items.
+
+        Rows of one request are equal on the query's side: it is searched for once.
+        """
+        first, places = _distinct([batch[name] for name in self._names])
+        features = {name: tf.constant(batch[name][first]) for name in self._names}
+        own, scores, nearest = self._step(features, tf.constant(places), tf.constant(rows))
+        return own.numpy(), scores.numpy()[places], nearest.numpy()[places]
+
+
+def _distinct(columns: Sequence[Array]) -> tuple[Array, Array]:
+    """Where each distinct row stands first, and which of these every row is."""
+    data = np.concatenate([np.ascontiguousarray(column).view(np.uint8) for column in columns], 1)
+    _, first, places = np.unique(data.view(f"V{data.shape[1]}")[:, 0], return_index=True, return_inverse=True)
+    return first, places
 
 
 def add_examples(
