@@ -3,6 +3,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv/bin
 READY := .venv/.complete
+READY_FOR_TESTS := .venv/.complete-for-tests
 
 # Each is tests/benchmarks/NAME.py and knows --small.
 BENCHMARKS := local_server_latency server_fuzz client_overhead ranking_speed ranking_frappe cross_selection \
@@ -20,10 +21,13 @@ setup: $(READY) ## build .venv: Python 3.10 and the locked packages (again only 
 $(READY): setup.py requirements/lock.txt requirements/make_venv.py
 	@PYTHON310="$(PYTHON310)" $(PYTHON) requirements/make_venv.py
 
+$(READY_FOR_TESTS): $(READY) requirements/tests.txt
+	@$(PYTHON) requirements/make_venv.py tests
+
 demo: $(READY) ## from nothing to recommendations; ARGS="--rows 20000" for a smaller one
 	@$(VENV)/crossrec demo $(ARGS)
 
-test: $(READY) ## run all tests; ARGS="tests/unit -x" to choose
+test: $(READY_FOR_TESTS) ## run all tests; ARGS="tests/unit -x" to choose
 	@$(VENV)/python -m pytest -q $(ARGS)
 
 lint: $(READY) ## ruff, formatting, types
@@ -33,7 +37,7 @@ lint: $(READY) ## ruff, formatting, types
 		-p crossrec.components -p crossrec.pipeline -p crossrec.serving
 	@echo "lint: fine"
 
-bench: $(READY) ## run every benchmark in full; each ends with one line of JSON
+bench: $(READY_FOR_TESTS) ## run every benchmark in full; each ends with one line of JSON
 	@for name in $(BENCHMARKS); do echo "== $$name"; TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/python -m tests.benchmarks.$$name $(ARGS) || exit 1; done
 
 bench-small: ## the same, small, as continuous integration does

