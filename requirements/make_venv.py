@@ -1,8 +1,8 @@
 """Builds .venv: Python 3.10, the locked packages, and this repository as an editable package.
 
 `make setup` runs it; `make lock` runs it with the argument "lock", and it writes the lock file; `make test` and
-`make bench` run it with "tests" for the packages that only they read. It needs Python 3.9 or newer with pip (or venv), and takes uv from PATH or by pip. uv reads no pip configuration, so what pip is told
-about indexes is handed on to it.
+`make bench` run it with "tests" for the packages that only they read. It needs Python 3.9 or newer with pip (or venv),
+and takes uv from PATH or by pip. uv reads no pip configuration, so what pip is told about indexes is handed on to it.
 """
 
 from __future__ import annotations
