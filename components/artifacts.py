@@ -19,6 +19,8 @@ __all__ = [
     "RankingModel",
     "RetrievalModel",
     "ServingBundle",
+    "TextEmbeddings",
+    "TextEncoders",
     "TransformGraphs",
 ]
 
@@ -80,3 +82,16 @@ class CrossSet(Artifact):
     """The feature crosses that were chosen, with the evidence for each."""
 
     TYPE_NAME = "crossrec.CrossSet"
+
+
+class TextEncoders(Artifact):
+    """Language models as functions from a text to a vector: one SavedModel per configuration, by its key."""
+
+    TYPE_NAME = "crossrec.TextEncoders"
+    TYPE_ANNOTATION = Model
+
+
+class TextEmbeddings(Artifact):
+    """The centres of the groups that texts fall into, by encoder, and what embedding the texts took."""
+
+    TYPE_NAME = "crossrec.TextEmbeddings"

@@ -23,6 +23,8 @@ _ARTIFACTS = (
     "RankingModel",
     "RetrievalModel",
     "ServingBundle",
+    "TextEmbeddings",
+    "TextEncoders",
     "TransformGraphs",
 )
 

@@ -10,9 +10,14 @@ _ROOT = Path(__file__).resolve().parents[1]
 _SHARED = ("components/features", "components/modeling")
 # Code of other parts whose change no input artifact shows.
 _BORROWED = {
+    "text_encoder": ("components/text",),
+    "text_embedder": ("components/text/export.py", "components/text/report.py"),
     "retrieval_trainer": ("components/evaluation/ragged.py", "components/evaluation/ranking_metrics.py"),
     "candidate_indexer": ("serving/contract/names.py",),
-    "ranking_trainer": ("components/evaluation/classification_metrics.py",),
+    "ranking_trainer": (
+        "components/evaluation/classification_metrics.py",
+        "components/evaluation/graded_metrics.py",
+    ),
     "serving_bundle": ("serving/contract", "components/warm_start/lineage.py", "components/warm_start/records.py"),
     "evaluation": ("serving/contract",),
     "serving_check": (

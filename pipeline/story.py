@@ -16,6 +16,8 @@ from crossrec.components.features.crosses import HashedCross
 from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.publisher.executor import ALREADY_PUBLISHED
 from crossrec.components.serving_check.report import Report as CheckReport
+from crossrec.components.text.report import EncoderReport
+from crossrec.components.text_embedder.report import EmbeddingReport
 from crossrec.pipeline.local_runner import NodeResult
 
 # The report has more; these two say whether the right items are there, and whether they are high up.
@@ -29,22 +31,33 @@ def tell(results: Mapping[str, NodeResult]) -> str:
     crosses = results["CrossSelector"].outputs["cross_set"].uri
     evaluated = results["Evaluation"].outputs["report"]
     report = Report.read(evaluated.uri)
-    checked = results["ServingCheck"].outputs["blessing"].uri
     return "\n".join(
         [
             *_data(data, items),
             "",
+            *_texts(results),
             *_crosses(FeatureSchema.read(crosses), crosses),
             "",
-            *_index(IndexReport.read(results["CandidateIndexer"].outputs["candidate_index"].uri)),
+            *told_index(results),
             "",
             *_metrics(report, evaluated.uri),
             "",
-            *_check(CheckReport.read(checked), checked),
+            *told_check(results),
             "",
             *_release(results, report),
         ]
     )
+
+
+def told_index(results: Mapping[str, NodeResult]) -> list[str]:
+    """How the catalogue is searched, and what such a search finds."""
+    return _index(IndexReport.read(results["CandidateIndexer"].outputs["candidate_index"].uri))
+
+
+def told_check(results: Mapping[str, NodeResult]) -> list[str]:
+    """What a server showed."""
+    checked = results["ServingCheck"].outputs["blessing"].uri
+    return _check(CheckReport.read(checked), checked)
 
 
 def _data(data: IngestReport, items: IngestReport) -> list[str]:
@@ -63,6 +76,24 @@ def _data(data: IngestReport, items: IngestReport) -> list[str]:
 
 def _day(seconds: int | None) -> str:
     return datetime.fromtimestamp(seconds or 0, timezone.utc).strftime("%Y-%m-%d")
+
+
+def _texts(results: Mapping[str, NodeResult]) -> list[str]:
+    if "TextEmbedder" not in results:
+        return []
+    report = EmbeddingReport.read(results["TextEmbedder"].outputs["text_embeddings"].uri)
+    encoders = results["TextEncoder"].outputs["text_encoders"].uri
+    lines = []
+    for found in report.encoders:
+        encoder = EncoderReport.read(f"{encoders}/{found.encoder}")
+        took = f" in {found.seconds:.1f} s" if found.computed else ""
+        damaged = f"; {found.damaged_files:,} damaged files made again" if found.damaged_files else ""
+        lines.append(
+            f"{encoder.kind} encoder, {encoder.dimension} numbers, {encoder.weight_bytes / 1e6:.1f} MB: "
+            f"{found.texts:,} different texts, {found.computed:,} embedded{took}, "
+            f"{found.from_cache:,} from the cache{damaged}"
+        )
+    return [*(f"{'Texts' if not place else '':<10}{line}" for place, line in enumerate(lines)), ""]
 
 
 def _crosses(schema: FeatureSchema, directory: str) -> list[str]:

@@ -10,10 +10,11 @@ import numpy as np
 from tfx.dsl.io import fileio
 
 from crossrec.components.candidate_indexer.config import IndexConfig
+from crossrec.components.candidate_indexer.divide import IndexedItems, divide
 from crossrec.components.candidate_indexer.filters import Filters
 from crossrec.components.candidate_indexer.index import ExactIndex, read_embeddings
 from crossrec.components.candidate_indexer.partitioned import EXACT_FROM, PartitionedIndex, Probing
-from crossrec.components.candidate_indexer.partitions import Partitions, capacity_for, partition
+from crossrec.components.candidate_indexer.partitions import Partitions
 from crossrec.components.candidate_indexer.report import IndexReport
 from crossrec.components.candidate_indexer.tuning import choose_probing, nearest, recall
 from crossrec.components.errors import DataError
@@ -31,12 +32,12 @@ def always_exact(config: IndexConfig, items: int) -> bool:
 
 
 def build_index(
-    embeddings: Array, queries: Array, users: Array, config: IndexConfig, depth: int
+    items: IndexedItems, queries: Array, users: Array, config: IndexConfig, depth: int
 ) -> tuple[IndexReport, Partitions | None]:
     """Chooses kind, partitions and probes, and measures recall.
 
     Args:
-        embeddings: float32 ``[N + 1, D]``, the last row the unknown item.
+        items: What is searched.
         queries: float32 ``[Q, D]``, embeddings of real queries.
         users: ``[Q]``, whose queries they are.
         config: The ``index`` section of the spec.
@@ -49,18 +50,18 @@ def build_index(
         DataError: Partitions are asked for, and there are not two users to choose and to measure on.
     """
     started = time.perf_counter()
-    items = len(embeddings) - 1
+    embeddings, count = items.embeddings, len(items.present)
     plain = IndexReport(
         type="exact",
-        items=items,
+        items=count,
         dimension=embeddings.shape[1],
-        depth=min(depth, items),
+        depth=min(depth, count),
         recall_target=config.recall_target,
         bytes=embeddings.nbytes,
         filters=config.filters,
         inputs=config.inputs,
     )
-    if always_exact(config, items):
+    if always_exact(config, count):
         return plain.model_copy(update={"seconds": time.perf_counter() - started}), None
     # A user's queries are alike: those of one user never stand on both sides.
     own, of = np.unique(users, return_inverse=True)
@@ -71,10 +72,9 @@ def build_index(
             "Let it begin earlier, or use 'exact'.",
         )
     tuning, held_out = of % 2 == 0, of % 2 == 1
-    progress(f"dividing {items:,} items into partitions")
-    parts = partition(embeddings[:-1], capacity_for(items), seed=config.seed)
+    parts = divide(items, config)
     progress(f"{len(parts.members):,} partitions; choosing probes on {tuning.sum():,} queries")
-    exact = ExactIndex(embeddings)
+    exact = ExactIndex(embeddings, removed=items.removed)
     truth = nearest(exact, queries, plain.depth)
     probing = choose_probing(parts, queries[tuning], truth[tuning], config.recall_target)
     if config.type == "auto" and probing.probes > EXACT_FROM * len(parts.members):
@@ -107,18 +107,29 @@ def write_partitions(directory: str, partitions: Partitions) -> None:
         file.write(buffer.getvalue())
 
 
-def load_index(directory: str, columns: Mapping[str, Array]) -> ExactIndex | PartitionedIndex:
+def read_partitions(directory: str) -> Partitions | None:
+    """The partitions of an index; None if it has none."""
+    path = f"{directory}/{_PARTITIONS}"
+    if not fileio.exists(path):
+        return None
+    with fileio.open(path, "rb") as file, np.load(io.BytesIO(file.read())) as arrays:
+        return Partitions(arrays["members"], arrays["centres"], arrays["spreads"])
+
+
+def load_index(
+    directory: str, columns: Mapping[str, Array], removed: Array | None = None
+) -> ExactIndex | PartitionedIndex:
     """The index to serve.
 
     Args:
         directory: Where the CandidateIndexer wrote it.
         columns: Columns of the items ``{name: [N]}`` of str; those that the index filters by are among them.
+        removed: Items that are never found, bool ``[N]``; none if left out.
     """
     report = IndexReport.read(directory)
     embeddings = read_embeddings(directory, served=True)
-    exact = ExactIndex(embeddings, Filters({name: columns[name] for name in report.filters}))
-    if report.type == "exact":
+    exact = ExactIndex(embeddings, Filters({name: columns[name] for name in report.filters}), removed)
+    parts = read_partitions(directory)
+    if parts is None:
         return exact
-    with fileio.open(f"{directory}/{_PARTITIONS}", "rb") as file, np.load(io.BytesIO(file.read())) as arrays:
-        parts = Partitions(arrays["members"], arrays["centres"], arrays["spreads"])
     return PartitionedIndex(exact, parts, Probing(report.probes, report.spread_weight), embeddings)

@@ -21,9 +21,12 @@ CandidateIndexerSpec = make_spec(
         "cross_set": CrossSet,
         "item_table": ItemTable,
         "retrieval_model": RetrievalModel,
+        "former_table": ItemTable,
+        "former_index": CandidateIndex,
     },
     outputs={"candidate_index": CandidateIndex},
     parameters={"config": str, "depth": int, "code_digest": str},
+    optional=("former_table", "former_index"),
 )
 
 
@@ -38,7 +41,8 @@ class CandidateIndexer(base_component.BaseComponent):
 
         Args:
             channels: ``transformed_interactions``, ``transform_graphs``, ``cross_set``, ``item_table``,
-                ``retrieval_model``.
+                ``retrieval_model``; and ``former_table`` and ``former_index``, the catalogue that the same towers
+                were served with before, to make anew only what has changed.
             config: The ``index`` section of the spec.
             depth: Items that one search gives.
             code_digest: Digest of the code, so that the cache notices a change.

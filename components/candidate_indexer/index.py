@@ -58,9 +58,13 @@ def read_embeddings(directory: str, served: bool = False) -> Array:
 class ExactIndex(tf.Module):
     """All scores, the best k. Ties go to the lower row."""
 
-    def __init__(self, embeddings: Array, filters: Filters | None = None):
-        """Copies the embeddings ``[N + 1, D]`` into a variable."""
+    def __init__(self, embeddings: Array, filters: Filters | None = None, removed: Array | None = None):
+        """Copies the embeddings ``[N + 1, D]`` into a variable; rows ``removed`` bool ``[N]`` are never found."""
         super().__init__(name="exact_index")
+        self._gone = None
+        if removed is not None:
+            lowered = np.where(removed, -np.inf, 0).astype(np.float32)
+            self._gone = tf.Variable(np.append(lowered, np.float32(0)), trainable=False, name="removed")
         self.items = len(embeddings) - 1
         self.filters = Filters({}) if filters is None else filters
         self._embeddings = tf.Variable(embeddings, trainable=False, name="candidate_embeddings")
@@ -101,6 +105,8 @@ class ExactIndex(tf.Module):
         """
         del probes
         scores = tf.matmul(queries, self._embeddings, transpose_b=True)
+        if self._gone is not None:
+            scores += self._gone
         batch = tf.broadcast_to(tf.range(tf.shape(exclude, tf.int64)[0], dtype=tf.int64)[:, None], tf.shape(exclude))
         # The column of the unknown item takes the padding, and is itself never a result.
         columns = tf.where(exclude < 0, tf.constant(self.items, tf.int64), exclude)

@@ -59,7 +59,8 @@ class PartitionedIndex(tf.Module):
         self._centres = tf.Variable(extended, trainable=False, name="centres")
         self._members = tf.Variable(partitions.members.reshape(-1), trainable=False, name="members")
         held = np.flatnonzero(partitions.members.reshape(-1) >= 0)
-        slots = np.empty(self.items, np.int32)
+        # An item that lies nowhere is in no partition that a search looks at.
+        slots = np.full(self.items, -self._capacity, np.int32)
         slots[partitions.members.reshape(-1)[held]] = held
         self._slots = tf.Variable(slots, trainable=False, name="slots")
         self._table = tf.Variable(_columns(partitions.members, embeddings), trainable=False, name="columns")

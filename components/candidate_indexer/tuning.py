@@ -43,7 +43,7 @@ def choose_probing(partitions: Partitions, queries: Array, truth: Array, target:
         target: The recall.
     """
     count, capacity = partitions.members.shape
-    part = np.empty(int((partitions.members >= 0).sum()), np.int32)
+    part = np.zeros(int(partitions.members.max(initial=0)) + 1, np.int32)
     held = np.flatnonzero(partitions.members.reshape(-1) >= 0)
     part[partitions.members.reshape(-1)[held]] = held // capacity
     lengths = np.linalg.norm(queries, axis=1, keepdims=True)

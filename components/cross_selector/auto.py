@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from crossrec.components.features.config import FeaturesConfig, Numeric
+from crossrec.components.features.config import FeaturesConfig, Numeric, Text
 from crossrec.components.features.crosses.expansion import buckets_of, derived_name
 from crossrec.components.features.frozen import Frozen
 
@@ -116,8 +116,8 @@ def with_granularities(features: FeaturesConfig, auto: AutoCrosses) -> tuple[Fea
 def families(features: FeaturesConfig, names: tuple[str, ...]) -> dict[str, str]:
     """What each candidate is a version of: crosses use one version of a thing at most.
 
-    Buckets of one column are versions of its numbers, the hour and the part of the day of the time of day; any
-    other feature is a version of itself.
+    Buckets of one column are versions of its numbers, clusters of one column of what its text is about, the hour and
+    the part of the day of the time of day; any other feature is a version of itself.
     """
     out = {}
     for name in names:
@@ -125,6 +125,8 @@ def families(features: FeaturesConfig, names: tuple[str, ...]) -> dict[str, str]
         part = getattr(feature, "part", "")
         if feature.type == "buckets":
             out[name] = f"buckets of {features.side_of(name)} {feature.column}"
+        elif isinstance(feature, Text) and feature.clusters is not None:
+            out[name] = f"clusters of {features.side_of(name)} {feature.column}"
         elif part in ("hour", "part_of_day"):
             out[name] = f"time of day of {feature.column}"
         else:

@@ -42,7 +42,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             self._get_tmp_dir(),
         )
         plan = FitPlan(
-            schema=add_crosses(schema, (*config.crosses.explicit, *chosen)),
+            schema=add_crosses(add_crosses(schema, config.crosses.explicit), chosen, found=True),
             item_table=item_table,
             label=config.label,
             spec=spec,

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
-import tensorflow as tf
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
+from tfx.dsl.io import fileio
 
+from crossrec.components.cross_selector.sample import batches
 from crossrec.components.features.crosses.counts import Array
 from crossrec.components.features.crosses.fitting import CrossCounts, CrossFitter, needs_times
 from crossrec.components.features.crosses.time_parts import TimeHistogram
 from crossrec.components.features.item_table import ItemTable
 from crossrec.components.features.schema import TIMESTAMP, FeatureSchema
-
-_BATCH = 4096
 
 
 @dataclass(frozen=True)
@@ -53,27 +52,31 @@ def add_fit(pipeline: beam.Pipeline, pattern: str, plan: FitPlan, directory: str
     if not plan.schema.crosses:
         plan.schema.write(directory)
         return
-    batches = (
-        pipeline
-        | "ReadTraining" >> beam.io.ReadFromTFRecord(pattern)
-        | "Batch" >> beam.BatchElements(min_batch_size=256, max_batch_size=_BATCH)
-        | "Parse" >> beam.Map(_parse, dict(plan.spec))
-    )
+    files = sorted(fileio.glob(pattern))
     if needs_times(plan.schema):
-        times = batches | "Times" >> beam.Map(lambda batch: batch[TIMESTAMP][:, 0])
+        # A reading of its own: a runner keeps what two stages share, and the direct runner keeps it in memory.
+        times = _read(pipeline, "Times", files, {TIMESTAMP: plan.spec[TIMESTAMP]}) | "Time" >> beam.Map(
+            lambda batch: batch[TIMESTAMP][:, 0]
+        )
     else:
         times = pipeline | "NoTimes" >> beam.Create([])
     histogram = beam.pvalue.AsSingleton(times | "TimeHistogram" >> beam.CombineGlobally(_MergeTimes()))
     (
-        batches
+        _read(pipeline, "Training", files, plan.spec)
         | "CountCrosses" >> beam.ParDo(_Count(plan), histogram)
         | "MergeCounts" >> beam.CombineGlobally(_MergeCounts(plan))
         | "WriteCrosses" >> beam.Map(_write, plan, directory, histogram)
     )
 
 
-def _parse(records: list[bytes], spec: Mapping[str, Any]) -> dict[str, Array]:
-    return {name: values.numpy() for name, values in tf.io.parse_example(records, spec).items()}
+def _read(pipeline: beam.Pipeline, name: str, files: Sequence[str], spec: Mapping[str, Any]) -> beam.PCollection:
+    """Parsed batches of the rows in files."""
+    return (
+        pipeline
+        | f"{name}Files" >> beam.Create(files)
+        | f"{name}Spread" >> beam.Reshuffle()
+        | f"{name}Read" >> beam.FlatMap(batches, dict(spec))
+    )
 
 
 class _Count(beam.DoFn):

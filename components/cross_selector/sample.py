@@ -134,7 +134,8 @@ def _kind(schema: FeatureSchema, name: str) -> np.dtype[Any]:
     return np.min_scalar_type(-max(schema.feature(name).cardinality, 2))
 
 
-def _batches(path: str, spec: Mapping[str, Any]) -> Iterator[dict[str, Array]]:
+def batches(path: str, spec: Mapping[str, Any]) -> Iterator[dict[str, Array]]:
+    """Parsed batches of the rows in a gzipped TFRecord file."""
     for records in tf.data.TFRecordDataset([path], compression_type="GZIP").batch(_BATCH):
         parsed = tf.io.parse_example(records, dict(spec))
         yield {name: values.numpy() for name, values in parsed.items()}
@@ -144,7 +145,7 @@ def _count(file: tuple[int, str], spec: Mapping[str, Any], labels: tuple[str, ..
     """Rows of a file, and how many of them have a label that is not 1."""
     keys = [label_key(label) for label in labels]
     rows = negative = 0
-    for batch in _batches(file[1], {key: spec[key] for key in keys}):
+    for batch in batches(file[1], {key: spec[key] for key in keys}):
         rows += len(batch[keys[0]])
         negative += int(np.any([batch[key][:, 0] <= 0 for key in keys], axis=0).sum())
     return rows, negative
@@ -181,7 +182,7 @@ class _Compact(beam.DoFn):
         share = min(1.0, self._most / max(rows * (1 + copies), 1))
         kept: list[dict[str, Array]] = []
         part = 0
-        for batch in _batches(path, self._inputs.spec):
+        for batch in batches(path, self._inputs.spec):
             keys = self._keys(batch)
             mask = keys < np.uint64(min(share * 2.0**64, 2.0**64 - 2048))
             if share >= 1.0:

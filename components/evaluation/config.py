@@ -11,7 +11,13 @@ from crossrec.components.features.frozen import Frozen
 # Figures are named <list>/<metric>@<k> and ranking/<task>/<metric>.
 MEASURED_LISTS = ("end_to_end", "retrieval", "popularity")
 LIST_METRICS = ("recall", "ndcg", "hit_rate", "mrr")
-TASK_METRICS = ("auc", "log_loss", "calibration")
+
+
+def task_metrics(kind: str, cut_offs: tuple[int, ...]) -> tuple[str, ...]:
+    """The metrics of a task, by its type."""
+    if kind == "graded":
+        return tuple(f"ndcg@{k}" for k in cut_offs)
+    return ("auc", "log_loss", "calibration")
 
 
 class ThresholdConfig(Frozen):
@@ -42,7 +48,7 @@ class EvaluationConfig(Frozen):
     """What is measured on the test split.
 
     Attributes:
-        k: Cut-offs of the list metrics.
+        k: Cut-offs of the list metrics, and of the NDCG of graded tasks.
         group_by: What one query is: all test positives of a ``user``, or of a ``request`` (one list shown).
         new_items_only: Items that the user already had are excluded from lists and from what counts as a hit.
         max_queries: Queries at most, evenly chosen.

@@ -18,11 +18,12 @@ from crossrec.components.evaluation.evaluate import evaluate, evaluate_ranking
 from crossrec.components.evaluation.queries import read_queries
 from crossrec.components.features.item_table import ItemTable
 from crossrec.components.features.schema import FeatureSchema
-from crossrec.components.modeling import inputs, saving
+from crossrec.components.modeling import saving
 from crossrec.components.progress import progress
 from crossrec.components.ranking_trainer import train as ranking
 from crossrec.components.ranking_trainer.config import RankingConfig
 from crossrec.components.ranking_trainer.executor import ranking_data
+from crossrec.components.ranking_trainer.reading import read_rows
 from crossrec.components.serving_bundle.requests import fill_vectors
 
 _BATCH = 8192
@@ -52,7 +53,7 @@ class Executor(base_executor.BaseExecutor):
         model = ranking.build(schema, ranking_config, table)
         saving.restore(directory, model)
         data = ranking_data(graphs, artifact_utils.get_single_instance(input_dict["ranking_examples"]))
-        rows = inputs.read_batches(data.patterns["test"], data.spec, _BATCH)
+        rows = read_rows(data, "test", ranking_config, _BATCH)
         columns, probabilities = ranking.predict(model, rows)
         _, placed = ranking.predict(model, rows, at_logged_places=True)
         progress(f"asking the bundle {len(queries):,} queries of the test split")
@@ -60,7 +61,7 @@ class Executor(base_executor.BaseExecutor):
             tf.saved_model.load(properties.uri(input_dict, "bundle")),
             table,
             queries,
-            evaluate_ranking(columns, probabilities, ranking_config.tasks, placed),
+            evaluate_ranking(columns, probabilities, ranking_config.tasks, placed, config.k),
             config,
             IndexReport.read(properties.uri(input_dict, "candidate_index")),
         )

@@ -1,15 +1,15 @@
-"""The ``data`` part of the spec: where the tables lie, what their columns mean, how time splits them."""
+"""The ``data`` part of the spec: where the tables lie, what their columns mean, how they are split."""
 
 from __future__ import annotations
 
-import datetime
-import re
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from crossrec.components.example_gen.filters import Filter
 from crossrec.components.example_gen.spans import SpanPattern
+from crossrec.components.example_gen.split import SplitConfig
 from crossrec.components.example_gen.window import Window
 
 RECENT_ITEMS = "recent_items"
@@ -18,7 +18,10 @@ RECENT_ITEMS = "recent_items"
 INTERACTION_LABEL = "interaction"
 """Name of the constant label of a table without labels: every row is a positive."""
 
-_RESERVED = (RECENT_ITEMS, INTERACTION_LABEL)
+NO_TIME = "no_time"
+"""Name of the constant time, 0, of a table without times."""
+
+_RESERVED = (RECENT_ITEMS, INTERACTION_LABEL, NO_TIME)
 
 
 class RawColumn(BaseModel):
@@ -52,7 +55,7 @@ class TableConfig(BaseModel):
         path: A file, a directory (its files, not its folders) or a glob, relative to the data directory, or a
             URL that Beam can open; with ``{date}`` or ``{span}`` a file or directory for each span of the data.
         window: Which days or spans are read; all if left out.
-        format: ``csv`` or ``parquet``; by default the files' extensions say.
+        format: ``csv``, ``parquet`` or ``jsonl`` (an object per line); by default the files' extensions say.
         delimiter: What separates the columns of a CSV file.
         item: Column of the item's id.
         separators: For text columns that hold several values: what separates them.
@@ -63,7 +66,7 @@ class TableConfig(BaseModel):
 
     path: str = Field(min_length=1)
     window: Window | None = None
-    format: Literal["csv", "parquet"] | None = None
+    format: Literal["csv", "parquet", "jsonl"] | None = None
     delimiter: str = ","
     item: str = Field(min_length=1)
     separators: dict[str, str] = Field(default_factory=dict)
@@ -134,32 +137,61 @@ class ItemsTable(TableConfig):
         return self
 
 
-class InteractionsTable(TableConfig):
-    """Who did what with which item, and when.
+class GradesConfig(BaseModel):
+    """A column of whole grades, from 0 for useless: what a judge says of an item as an answer to a query.
 
     Attributes:
-        user: Column of the user's id.
+        max_grade: The best grade.
+        positive_from: The grade from which an item counts as wanted: where only yes or no is known, as in retrieval and
+            in the lists of the evaluation, the label ``<column>_positive`` says whether a grade is at least that.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # The gain of grade g is 2^g - 1: beyond these it would no longer be exact.
+    max_grade: int = Field(ge=1, le=20)
+    positive_from: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> GradesConfig:
+        if self.positive_from > self.max_grade:
+            raise ValueError(
+                f"positive_from {self.positive_from} is above max_grade {self.max_grade}, so nothing would be a "
+                "positive. Lower it"
+            )
+        return self
+
+
+class InteractionsTable(TableConfig):
+    """Who did what with which item, and when; or which grade an item has as an answer to a query.
+
+    Attributes:
+        user: Column of the user's id. Where rows are judgments and no one's doing, the column of the query.
         timestamp: Column of the time: unix seconds, ISO-8601 text (UTC unless it says otherwise), date or
-            timestamp.
-        request: Column that rows of one request or impression list share.
+            timestamp. Without it all rows are of one moment, and ids split them.
+        request: Column that rows of one request or impression list share; they are of one user.
         position: Column of the position in that list.
-        labels: Columns of 0 and 1. Without labels every row is one positive interaction.
+        labels: Columns of 0 and 1. Without labels and grades every row is one positive interaction.
+        grades: Columns of grades, with what the grades mean.
         repeats: ``keep`` all rows, or of each user and item only the ``first`` positive one and what comes before
             it: for lists of items that a user does not have yet.
     """
 
     user: str = Field(min_length=1)
-    timestamp: str = Field(min_length=1)
+    timestamp: str | None = Field(default=None, min_length=1)
     request: str | None = None
     position: str | None = None
     labels: tuple[str, ...] = ()
+    grades: Mapping[str, GradesConfig] = Field(default_factory=dict)
     repeats: Literal["keep", "first"] = "keep"
 
     @model_validator(mode="after")
     def _one_role_per_column(self) -> InteractionsTable:
-        roles = [("user", self.user), ("item", self.item), ("timestamp", self.timestamp)]
-        roles += [(name, getattr(self, name)) for name in ("request", "position") if getattr(self, name)]
+        roles = [("user", self.user), ("item", self.item)]
+        roles += [(name, getattr(self, name)) for name in ("timestamp", "request", "position") if getattr(self, name)]
         roles += [("labels", label) for label in self.labels]
+        roles += [("grades", column) for column in self.grades]
+        roles += [(f"grades.{column}", positive_of(column)) for column in self.grades]
         seen: dict[str, str] = {}
         for role, column in roles:
             if column in seen:
@@ -171,79 +203,33 @@ class InteractionsTable(TableConfig):
             seen[column] = role
         return self
 
-
-class TimeSplit(BaseModel):
-    """How time separates training, validation and test: by dates, by the last days, or by fractions of the rows.
-
-    Attributes:
-        validation_from: First moment of the validation data, ISO date or unix seconds; it lasts to
-            ``test_from``.
-        test_from: First moment of the test data.
-        validation_days: Days (UTC) of the validation data, those before the test data's.
-        test_days: Days of the test data: the last ones, up to the day of the last row.
-        validation: Fraction of the rows.
-        test: Fraction of the rows, the latest.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    validation_from: int | str | None = None
-    test_from: int | str | None = None
-    validation_days: int | None = Field(default=None, ge=1)
-    test_days: int | None = Field(default=None, ge=1)
-    validation: float | None = None
-    test: float | None = None
-
-    @field_validator("validation_from", "test_from", mode="before")
-    @classmethod
-    def _a_moment(cls, value: Any) -> Any:
-        # YAML turns an unquoted date into a date object.
-        if isinstance(value, (datetime.date, datetime.datetime)):
-            value = value.isoformat()
-        if isinstance(value, str):
-            unix_seconds(value)
-        if isinstance(value, bool) or isinstance(value, int) and value <= 0:
-            raise ValueError(f"{value!r} is not a moment. Write an ISO date such as 2011-10-25, or unix seconds.")
-        return value
-
-    @field_validator("validation", "test")
-    @classmethod
-    def _a_fraction(cls, value: float | None) -> float | None:
-        if value is not None and not 0.0 < value < 1.0:
-            raise ValueError(f"{value} is not a fraction of the rows. Write a number between 0 and 1, as in 0.1.")
-        return value
-
     @model_validator(mode="after")
-    def _one_way(self) -> TimeSplit:
-        ways = [
-            (self.validation_from, self.test_from),
-            (self.validation_days, self.test_days),
-            (self.validation, self.test),
-        ]
-        given = [way for way in ways if way != (None, None)]
-        if len(given) != 1 or None in given[0]:
-            raise ValueError(
-                f"{self.model_dump(exclude_none=True)} is not a split. Give either validation_from and "
-                "test_from, or validation_days and test_days, or the fractions validation and test."
-            )
-        if (self.validation or 0.0) + (self.test or 0.0) >= 1.0:
-            raise ValueError(
-                f"validation {self.validation} and test {self.test} leave nothing to train on. "
-                "Give fractions that sum to less than 1."
-            )
-        cuts = self.cuts
-        if cuts is not None and cuts[0] >= cuts[1]:
-            raise ValueError(
-                f"validation_from {self.validation_from!r} is not before test_from {self.test_from!r}. Swap them."
-            )
+    def _times_where_they_matter(self) -> InteractionsTable:
+        if self.timestamp is None and self.repeats == "first":
+            raise ValueError("repeats: first needs to know which row came first. Name the timestamp, or leave it out.")
+        if self.timestamp is None and self.window is not None and self.span_pattern is None:
+            raise ValueError("window chooses rows by their time. Name the timestamp, or leave window out.")
         return self
 
     @property
-    def cuts(self) -> tuple[int, int] | None:
-        """First unix second of validation and of test; None where days or fractions say."""
-        if self.validation_from is None or self.test_from is None:
-            return None
-        return unix_seconds(self.validation_from), unix_seconds(self.test_from)
+    def all_labels(self) -> tuple[str, ...]:
+        """The labels of 0 and 1 of the examples, those that say whether a grade is good enough included."""
+        return (*self.labels, *(positive_of(column) for column in self.grades)) or (INTERACTION_LABEL,)
+
+    @property
+    def time_column(self) -> str:
+        """The column of the examples that holds the time."""
+        return self.timestamp or NO_TIME
+
+
+def positive_of(column: str) -> str:
+    """The label that says whether a column's grade is good enough to make its row a positive.
+
+    Example:
+        >>> positive_of("rating")
+        'rating_positive'
+    """
+    return f"{column}_positive"
 
 
 class History(BaseModel):
@@ -266,7 +252,7 @@ class DataConfig(BaseModel):
     Attributes:
         interactions: The table of interactions.
         items: The item catalogue.
-        split: How time separates training, validation and test.
+        split: How time, or a hash of ids, separates training, validation and test.
         history: The user's recent items; None for none.
         unknown_items: What to do with interactions whose item is not in the catalogue.
     """
@@ -275,15 +261,29 @@ class DataConfig(BaseModel):
 
     interactions: InteractionsTable
     items: ItemsTable
-    split: TimeSplit
+    split: SplitConfig
     history: History | None = None
     unknown_items: Literal["error", "drop"] = "error"
+
+    @model_validator(mode="after")
+    def _split_by_what_there_is(self) -> DataConfig:
+        table = self.interactions
+        if self.split.by == "time" and table.timestamp is None:
+            raise ValueError(
+                "split: by time, but interactions.timestamp is not named. Name it, or write {by: user, "
+                "validation: 0.1, test: 0.2}."
+            )
+        if self.split.by == "request" and table.request is None:
+            raise ValueError("split: by request, but interactions.request is not named. Name it, or write by: user.")
+        if self.history is not None and table.timestamp is None:
+            raise ValueError("history: what is recent, times tell. Name interactions.timestamp, or leave history out.")
+        return self
 
     @model_validator(mode="after")
     def _history_label(self) -> DataConfig:
         if self.history is None:
             return self
-        label, labels = self.history.label, self.interactions.labels
+        label, labels = self.history.label, self._known_labels
         if label is not None and label not in labels:
             raise ValueError(
                 f"history.label: {label!r} is not one of data.interactions.labels {list(labels)}. "
@@ -301,35 +301,8 @@ class DataConfig(BaseModel):
         """The label that makes a row part of the history; None where every row is."""
         if self.history is not None and self.history.label is not None:
             return self.history.label
-        return self.interactions.labels[0] if self.interactions.labels else None
+        return self._known_labels[0] if self._known_labels else None
 
-
-def unix_seconds(moment: int | str) -> int:
-    """Turn an ISO date or time (UTC unless it names another zone) or unix seconds into unix seconds.
-
-    Args:
-        moment: For example ``"2011-10-25"``, ``"2011-10-25T06:00:00+02:00"`` or ``1319500800``.
-
-    Returns:
-        Whole unix seconds.
-
-    Raises:
-        ValueError: If the text is not such a moment.
-
-    Example:
-        >>> unix_seconds("2011-10-25")
-        1319500800
-    """
-    if isinstance(moment, int):
-        return moment
-    if re.fullmatch(r"\d+", moment):
-        return int(moment)
-    try:
-        parsed = datetime.datetime.fromisoformat(moment.replace("Z", "+00:00"))
-    except ValueError:
-        raise ValueError(
-            f"{moment!r} is not a moment. Write an ISO date such as 2011-10-25, or unix seconds."
-        ) from None
-    if parsed.tzinfo is None:
-        parsed = parsed.replace(tzinfo=datetime.timezone.utc)
-    return int(parsed.timestamp())
+    @property
+    def _known_labels(self) -> tuple[str, ...]:
+        return tuple(label for label in self.interactions.all_labels if label != INTERACTION_LABEL)

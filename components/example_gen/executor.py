@@ -130,8 +130,12 @@ class _Job:
         partitions = -(-estimate_rows(files, plan.wanted) // PARTITION_ROWS)
         uri = self._examples.uri
         job = Ingestion(plan, finish, uri, partitions, drop_unknown)
-        with self._executor._make_beam_pipeline() as pipeline:
-            ingest(pipeline, job, files, item_files)
+        try:
+            with self._executor._make_beam_pipeline() as pipeline:
+                ingest(pipeline, job, files, item_files)
+        finally:
+            if FileSystems.exists(job.spilled):
+                FileSystems.delete([job.spilled])
         report = outcome(uri).model_copy(update={"window": window, "files": tuple(file.name for file in files)})
         write_report(report, uri)
         FileSystems.delete([posixpath.join(uri, OUTCOME_FILE)])

@@ -18,8 +18,18 @@ from crossrec.components.example_gen.config import DataConfig, ItemsTable, Table
 from crossrec.components.example_gen.spans import SpanPattern, SpanRange, choose
 from crossrec.components.example_gen.window import Window
 
-EXTENSIONS = {".csv": "csv", ".csv.gz": "csv", ".parquet": "parquet", ".pq": "parquet"}
+EXTENSIONS = {
+    ".csv": "csv",
+    ".csv.gz": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".jsonl.gz": "jsonl",
+}
 """File extensions and the format that they say."""
+
+
+_KINDS = {"csv": "CSV", "parquet": "Parquet", "jsonl": "JSON lines"}
 
 
 class DataFile(NamedTuple):
@@ -29,7 +39,7 @@ class DataFile(NamedTuple):
         path: Where it lies.
         name: What messages call it: the path relative to the data directory.
         order: Its place in the table; rows of a lower place come first.
-        format: ``csv`` or ``parquet``.
+        format: ``csv``, ``parquet`` or ``jsonl``.
         size: In bytes.
     """
 
@@ -61,10 +71,12 @@ def locate(table: TableConfig, data_dir: str, field: str) -> list[DataFile]:
         if metadata.size_in_bytes == 0:
             raise DataError(f"{field}.path", f"{name} is an empty file", "Write the table again, or leave it out.")
         files.append(DataFile(metadata.path, name, index, _format(table, name, field), metadata.size_in_bytes))
-    if len({file.format for file in files}) > 1:
+    formats = {file.format: file.name for file in files}
+    if len(formats) > 1:
+        kinds = " and ".join(_KINDS[kind] for kind in sorted(formats))
         raise DataError(
             f"{field}.path",
-            f"{table.path!r} holds CSV and Parquet files (such as {files[0].name} and {files[-1].name})",
+            f"{table.path!r} holds {kinds} files (such as {' and '.join(formats[kind] for kind in sorted(formats))})",
             "Name one kind with a glob such as '*.parquet'.",
         )
     return files
@@ -261,5 +273,5 @@ def _format(table: TableConfig, name: str, field: str) -> str:
     raise DataError(
         f"{field}.format",
         f"missing, and the name of {name} does not say",
-        f"Write format: csv or format: parquet, or name the file with one of {', '.join(EXTENSIONS)}.",
+        f"Write format: csv, parquet or jsonl, or name the file with one of {', '.join(EXTENSIONS)}.",
     )

@@ -11,11 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crossrec.components.example_gen import history, time_split
-from crossrec.components.example_gen.config import INTERACTION_LABEL, RECENT_ITEMS, History, TimeSplit
+from crossrec.components.example_gen import history, id_split, time_split
+from crossrec.components.example_gen.config import INTERACTION_LABEL, NO_TIME, RECENT_ITEMS, History
 from crossrec.components.example_gen.prepare import ORDER
 from crossrec.components.example_gen.problems import Problem
 from crossrec.components.example_gen.report import SplitReport
+from crossrec.components.example_gen.split import SplitConfig
 from crossrec.components.example_gen.summary import Summary
 from crossrec.components.example_gen.table import TablePlan
 
@@ -98,10 +99,10 @@ class FinishItems:
 
 @dataclasses.dataclass(frozen=True)
 class FinishInteractions:
-    """Every row, with its user's recent items, sorted by user and time, divided by time."""
+    """Every row, with its user's recent items, sorted by user and time, divided by time or by ids."""
 
     plan: TablePlan
-    split: TimeSplit
+    split: SplitConfig
     history: History | None
     history_label: str | None
     drop_repeats: bool = False
@@ -109,10 +110,13 @@ class FinishInteractions:
 
     def __call__(self, table: pa.Table, summary: Summary) -> tuple[dict[str, pa.Table], Tally]:
         """See `Finish`."""
-        # The plan's order: user, item, timestamp.
-        user, item, timestamp = (column.name for column in self.plan.columns[:3])
+        # The plan's order: user, item.
+        user, item = (column.name for column in self.plan.columns[:2])
+        timestamp = self.plan.role("timestamp")
+        if timestamp is None:
+            table = table.append_column(NO_TIME, pa.array(np.zeros(table.num_rows, np.int64)))
         users, distinct = _ranks(table.column(user))
-        seconds = table.column(timestamp).to_numpy()
+        seconds = table.column(timestamp or NO_TIME).to_numpy()
         order = np.lexsort((table.column(ORDER).to_numpy(), seconds, users))
         table, users, seconds = table.take(pa.array(order)).combine_chunks(), users[order], seconds[order]
         table = table.drop([ORDER])
@@ -131,15 +135,25 @@ class FinishInteractions:
             items = table.column(item).combine_chunks()
             recent = history.recent_items(users, seconds, positive, items, self.history.max_length)
             table = table.append_column(RECENT_ITEMS, recent)
-        places = time_split.assign(seconds, time_split.find_cuts(self.split, summary.times))
+        if self.split.by == "time":
+            places = time_split.assign(seconds, time_split.find_cuts(self.split, summary.times))
+        else:
+            places = id_split.assign([table.column(name) for name in self._split_columns()], self.split)
         tables, reports = {}, {}
         for index, name in enumerate(self.splits):
             rows = np.flatnonzero(places == index)
             if len(rows):
                 tables[name] = table.take(pa.array(rows))
-                times = seconds[rows]
-                reports[name] = SplitReport(rows=len(rows), first=int(times.min()), last=int(times.max()))
+                ends = None, None
+                if timestamp is not None:
+                    ends = int(seconds[rows].min()), int(seconds[rows].max())
+                reports[name] = SplitReport(rows=len(rows), first=ends[0], last=ends[1])
         return tables, Tally(reports, distinct, repeats=repeats)
+
+    def _split_columns(self) -> list[str]:
+        """The ids that keep rows on one side, the next one where one is missing."""
+        user, request = self.plan.key, self.plan.role("request")
+        return [request, user] if self.split.by == "request" and request is not None else [user]
 
 
 def _after_positive(

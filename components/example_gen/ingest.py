@@ -13,6 +13,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from apache_beam.pvalue import AsSingleton, TaggedOutput
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
 
 from crossrec.components.errors import DataError
 from crossrec.components.example_gen.catalogue import Catalogue
@@ -23,6 +26,7 @@ from crossrec.components.example_gen.problems import join_errors
 from crossrec.components.example_gen.reader import Part, read_part, split_file
 from crossrec.components.example_gen.records import read_texts, write_shard
 from crossrec.components.example_gen.report import IngestReport
+from crossrec.components.example_gen.spill import Place, Spill, read_places
 from crossrec.components.example_gen.summary import Summary
 from crossrec.components.example_gen.table import TablePlan
 from crossrec.components.example_gen.time_split import find_cuts
@@ -53,6 +57,11 @@ class Ingestion:
     uri: str
     partitions: int
     drop_unknown: bool = False
+
+    @property
+    def spilled(self) -> str:
+        """Directory for rows on their way to their partition; the caller removes it after the run."""
+        return posixpath.join(self.uri, "spilled")
 
 
 def ingest(
@@ -115,7 +124,7 @@ def outcome(uri: str) -> IngestReport:
     return IngestReport.model_validate(content["report"])
 
 
-def partition(batch: pa.RecordBatch, key: str, partitions: int) -> Iterator[tuple[int, bytes]]:
+def partition(batch: pa.RecordBatch, key: str, partitions: int) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Divide a batch by a hash of its ids that is the same on every machine.
 
     Args:
@@ -124,7 +133,7 @@ def partition(batch: pa.RecordBatch, key: str, partitions: int) -> Iterator[tupl
         partitions: Into how many parts.
 
     Yields:
-        Number of the partition, and its rows as an Arrow stream.
+        Number of the partition, and its rows.
     """
     ids = batch.column(key).dictionary_encode()
     hashes = pd.util.hash_array(ids.dictionary.to_numpy(zero_copy_only=False), categorize=False)
@@ -135,21 +144,12 @@ def partition(batch: pa.RecordBatch, key: str, partitions: int) -> Iterator[tupl
     start = 0
     for number, end in enumerate(ends.tolist()):
         if end > start:
-            yield number, _pack(ordered.slice(start, end - start))
+            yield number, ordered.slice(start, end - start)
         start = end
 
 
-def _pack(batch: pa.RecordBatch) -> bytes:
-    # An Arrow stream, not a pickle: that would carry the whole batch for every slice of it.
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
-        writer.write_batch(batch)
-    packed: bytes = sink.getvalue().to_pybytes()
-    return packed
-
-
-def _unpack(packed: Iterable[bytes]) -> pa.Table:
-    return pa.concat_tables([pa.ipc.open_stream(part).read_all() for part in packed]).combine_chunks()
+def _windowed(value: Any) -> WindowedValue:
+    return WindowedValue(value, MIN_TIMESTAMP, [GlobalWindow()])
 
 
 def _read_catalogue(path: str, feature: str) -> Catalogue:
@@ -175,32 +175,39 @@ class _Read(beam.DoFn):
     def __init__(self, job: Ingestion) -> None:
         self._job = job
 
-    def process(self, part: Part, catalogue: Catalogue | None) -> Iterator[Any]:
-        plan, summary = self._job.plan, Summary()
+    def start_bundle(self) -> None:
+        self._spill, self._summary = Spill(self._job.spilled), Summary()
+
+    def process(self, part: Part, catalogue: Catalogue | None) -> None:
+        plan, summary = self._job.plan, self._summary
         try:
             for first_row, raw in read_part(part, plan.wanted):
                 batch = prepare(raw, first_row, part.file, plan, summary)
                 if batch is not None and catalogue is not None:
-                    # By the plan's order, user, item, timestamp.
+                    # By the plan's order, user, item.
                     item = plan.columns[1].name
                     batch = match_items(batch, item, catalogue, part.file, summary, self._job.drop_unknown)
                 if batch is not None and batch.num_rows:
                     summary.count(batch, plan)
-                    yield from partition(batch, plan.key, self._job.partitions)
+                    for number, rows in partition(batch, plan.key, self._job.partitions):
+                        self._spill.write(number, rows)
         except DataError as error:
             summary.errors += (error,)
-        yield TaggedOutput(_SUMMARY, summary)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield TaggedOutput(_SUMMARY, _windowed(self._summary))
+        yield from map(_windowed, self._spill.close())
 
 
 class _Write(beam.DoFn):
     def __init__(self, job: Ingestion) -> None:
         self._job = job
 
-    def process(self, element: tuple[int, Iterable[bytes]], summary: Summary) -> Iterator[Tally]:
+    def process(self, element: tuple[int, Iterable[Place]], summary: Summary) -> Iterator[Tally]:
         if judge_rows(summary, self._job.plan):
             return
-        number, packed = element
-        tables, tally = self._job.finish(_unpack(packed), summary)
+        number, places = element
+        tables, tally = self._job.finish(read_places(places), summary)
         for name, table in tables.items():
             write_shard(table, posixpath.join(self._job.uri, f"Split-{name}"), number, self._job.partitions)
         yield tally
@@ -218,7 +225,7 @@ def _write_outcome(tally: Tally, summary: Summary, job: Ingestion) -> None:
     if not errors and isinstance(job.finish, FinishInteractions):
         rows = {name: split.rows for name, split in tally.splits.items()}
         errors = judge_splits(rows, summary, job.finish.split)
-        cuts = find_cuts(job.finish.split, summary.times)
+        cuts = find_cuts(job.finish.split, summary.times) if job.finish.split.by == "time" else None
     report = IngestReport(
         rows_read=summary.rows_read,
         rows_kept=sum(split.rows for split in tally.splits.values()),

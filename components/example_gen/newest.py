@@ -33,7 +33,7 @@ def newest_second(
     Returns:
         The latest unix second; 0 where no time can be read, which reading the whole table will tell of.
     """
-    timestamp = plan.columns[2]
+    timestamp = next(column for column in plan.columns if column.kind == "time")
     wanted = dataclasses.replace(plan, columns=(timestamp,), filters=()).wanted
     path = posixpath.join(directory, _FILE)
     with make_pipeline() as pipeline:

@@ -69,11 +69,15 @@ def prepare(
     batch = _Batch(raw, order, file, summary)
     _filter(batch, plan)
     if plan.moments is not None and batch.usable:
-        _leave_outside(batch, plan.columns[2].name, plan.moments)
+        _leave_outside(batch, str(plan.role("timestamp")), plan.moments)
     if not batch.usable or batch.raw.num_rows == 0:
         return None
     arrays = {}
     for column in plan.columns:
+        if column.source is not None and column.grades is not None:
+            good = pc.greater_equal(arrays[column.source], float(column.grades.positive_from))
+            arrays[column.name] = good.cast(pa.float32())
+            continue
         try:
             arrays[column.name] = _cast(batch, column, plan)
         except casts.CastError as error:
@@ -164,6 +168,8 @@ def _cast(batch: _Batch, column: Column, plan: TablePlan) -> pa.Array:
         return seconds
     if kind == "label":
         return _labels(batch, column, plan, raw)
+    if kind == "grade":
+        return _grades(batch, column, plan, raw)
     if kind == "float":
         floats = casts.to_floats(raw)
         batch.check(
@@ -234,6 +240,24 @@ def _labels(batch: _Batch, column: Column, plan: TablePlan, raw: pa.Array) -> pa
             ),
         )
     return labels.cast(pa.float32(), safe=False)
+
+
+def _grades(batch: _Batch, column: Column, plan: TablePlan, raw: pa.Array) -> pa.Array:
+    grades, best = casts.to_floats(raw), column.grades.max_grade if column.grades is not None else 0
+    batch.check(grades.is_null(), _missing(column, plan))
+    known = pc.is_in(grades, value_set=pa.array([float(grade) for grade in range(best + 1)]))
+    other = pc.and_(pc.invert(known), grades.is_valid())
+    batch.check(
+        other,
+        Problem(
+            column.field,
+            f"column {plain(column.name)} is no whole grade from 0 to {best} in $rows, such as $examples "
+            "(first: $first)",
+            "Mend these rows, or raise max_grade.",
+            examples=tuple(f"{value:g}" for value in pc.unique(grades.filter(other))[:5].to_pylist()),
+        ),
+    )
+    return grades.cast(pa.float32(), safe=False)
 
 
 def _check_times(batch: _Batch, column: Column, seconds: pa.Array) -> None:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from crossrec.components.errors import DataError
 from crossrec.components.example_gen.files import DataFile, open_file
+from crossrec.components.example_gen.json_lines import first_keys, read_json_lines
 
 BATCH_ROWS = 1 << 17
 """Rows of a Parquet batch: large enough for vectorised work, small beside the memory of a worker."""
@@ -21,6 +22,11 @@ BATCH_ROWS = 1 << 17
 _CSV_BLOCK = 1 << 24
 _HEADER_BYTES = 1 << 20
 _UNREADABLE = (pa.ArrowException, OSError, EOFError, zlib.error)
+_AGAIN = {
+    "csv": "Write the file again; in CSV, quote values that hold the delimiter or line breaks.",
+    "jsonl": "Write the file again; a name in .gz says that it is compressed.",
+    "parquet": "Write the file again.",
+}
 
 
 class Part(NamedTuple):
@@ -28,7 +34,7 @@ class Part(NamedTuple):
 
     Attributes:
         file: The file.
-        row_group: Index of the Parquet row group; None for a whole CSV file.
+        row_group: Index of the Parquet row group; None for a whole file.
         first_row: Number of rows of the file before it.
         rows: Number of rows; None where only reading tells.
     """
@@ -54,7 +60,7 @@ class Wanted(NamedTuple):
 
 
 def split_file(file: DataFile, table: str) -> list[Part]:
-    """Divide a file into pieces that can be read independently: Parquet by row group, CSV not at all.
+    """Divide a file into pieces that can be read independently: Parquet by row group, others not at all.
 
     Args:
         file: The file.
@@ -66,7 +72,7 @@ def split_file(file: DataFile, table: str) -> list[Part]:
     Raises:
         DataError: If a Parquet file is none.
     """
-    if file.format == "csv":
+    if file.format != "parquet":
         return [Part(file)]
     parts, first_row = [], 0
     with open_file(file.path) as stream:
@@ -79,7 +85,7 @@ def split_file(file: DataFile, table: str) -> list[Part]:
 
 
 def read_part(part: Part, wanted: Wanted) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Read the wanted columns of a piece; CSV columns come as bytes, Parquet columns with their own types.
+    """Read the wanted columns of a piece; Parquet columns come with their own types, others as bytes.
 
     Args:
         part: The piece.
@@ -92,7 +98,7 @@ def read_part(part: Part, wanted: Wanted) -> Iterator[tuple[int, pa.RecordBatch]
         DataError: If a column is missing or there twice, or the file cannot be read.
     """
     with open_file(part.file.path) as stream:
-        batches = _read_csv(stream, part, wanted) if part.file.format == "csv" else _read_parquet(stream, part, wanted)
+        batches = _READERS[part.file.format](stream, part, wanted)
         row = part.first_row
         while True:
             try:
@@ -101,7 +107,7 @@ def read_part(part: Part, wanted: Wanted) -> Iterator[tuple[int, pa.RecordBatch]
                 raise DataError(
                     f"{wanted.table}.path",
                     f"{part.file.name} cannot be read: {_first_line(error)}",
-                    "Write the file again; in CSV, quote values that hold the delimiter or line breaks.",
+                    _AGAIN[part.file.format],
                 ) from error
             if batch is None:
                 return
@@ -112,12 +118,18 @@ def read_part(part: Part, wanted: Wanted) -> Iterator[tuple[int, pa.RecordBatch]
 def check_columns(file: DataFile, wanted: Wanted) -> None:
     """Check that a file has every wanted column, once.
 
+    An object of JSON lines may leave keys out, so of a long file only reading it all tells.
+
     Raises:
         DataError: If not, or if the file cannot be read.
     """
     with open_file(file.path) as stream:
         if file.format == "csv":
             names = _csv_header(stream, file, wanted)
+        elif file.format == "jsonl":
+            names, complete = _json_keys(stream, file, wanted)
+            if not complete:
+                return
         else:
             names = _parquet(stream, file, wanted.table).schema_arrow.names
     _require(names, file, wanted)
@@ -167,6 +179,10 @@ def _read_csv(stream: BinaryIO, part: Part, wanted: Wanted) -> Iterator[pa.Recor
         yield from reader
 
 
+def _read_json_lines(stream: BinaryIO, part: Part, wanted: Wanted) -> Iterator[pa.RecordBatch]:
+    return read_json_lines(stream, part.file.name, wanted.columns, wanted.table)
+
+
 def _read_parquet(stream: BinaryIO, part: Part, wanted: Wanted) -> Iterator[pa.RecordBatch]:
     file = _parquet(stream, part.file, wanted.table)
     _require(file.schema_arrow.names, part.file, wanted)
@@ -186,15 +202,29 @@ def _parquet(stream: BinaryIO, file: DataFile, table: str) -> pq.ParquetFile:
         ) from error
 
 
+_READERS = {"csv": _read_csv, "jsonl": _read_json_lines, "parquet": _read_parquet}
+
+
+def _json_keys(stream: BinaryIO, file: DataFile, wanted: Wanted) -> tuple[list[str], bool]:
+    try:
+        return first_keys(stream, file.name, wanted.table)
+    except _UNREADABLE as error:
+        raise _unreadable(error, file, wanted) from error
+
+
+def _unreadable(error: Exception, file: DataFile, wanted: Wanted) -> DataError:
+    return DataError(
+        f"{wanted.table}.path",
+        f"{file.name} cannot be read: {_first_line(error)}",
+        "Write the file again; a name in .gz says that it is compressed.",
+    )
+
+
 def _csv_header(stream: BinaryIO, file: DataFile, wanted: Wanted) -> list[str]:
     try:
         head = stream.read(_HEADER_BYTES)
     except _UNREADABLE as error:
-        raise DataError(
-            f"{wanted.table}.path",
-            f"{file.name} cannot be read: {_first_line(error)}",
-            "Write the file again; a name in .gz says that it is compressed.",
-        ) from error
+        raise _unreadable(error, file, wanted) from error
     line = head.split(b"\n", 1)[0]
     try:
         line.decode("utf-8-sig")

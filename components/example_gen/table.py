@@ -7,11 +7,18 @@ from collections.abc import Sequence
 from typing import Literal
 
 from crossrec.components.errors import DataError
-from crossrec.components.example_gen.config import InteractionsTable, ItemsTable, RawColumn, TableConfig
+from crossrec.components.example_gen.config import (
+    GradesConfig,
+    InteractionsTable,
+    ItemsTable,
+    RawColumn,
+    TableConfig,
+    positive_of,
+)
 from crossrec.components.example_gen.filters import Filter
 from crossrec.components.example_gen.reader import Wanted
 
-Kind = Literal["id", "time", "label", "string", "float", "int", "strings", "floats"]
+Kind = Literal["id", "time", "label", "grade", "string", "float", "int", "strings", "floats"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +27,12 @@ class Column:
 
     Attributes:
         name: Its name, in the file and in the examples.
-        kind: What it is read as; ``id``, ``time`` and ``label`` may not be missing.
+        kind: What it is read as; ``id``, ``time``, ``label`` and ``grade`` may not be missing.
         field: Dotted path of the field of the spec that wants it.
         separator: What separates the values of a multi-valued text column.
         width: Numbers in a vector.
+        grades: What the grades of a column mean.
+        source: For a label that is not read: the column of grades that it is made of.
     """
 
     name: str
@@ -31,6 +40,8 @@ class Column:
     field: str
     separator: str | None = None
     width: int | None = None
+    grades: GradesConfig | None = None
+    source: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,10 +67,14 @@ class TablePlan:
     @property
     def wanted(self) -> Wanted:
         """The columns to read, those of the filters included."""
-        wanted = {column.name: column.field for column in self.columns}
+        wanted = {column.name: column.field for column in self.columns if column.source is None}
         for index, condition in enumerate(self.filters):
             wanted.setdefault(condition.column, f"{self.field}.filters[{index}].column")
         return Wanted(self.field, wanted, self.delimiter)
+
+    def role(self, name: str) -> str | None:
+        """The column of a role such as ``timestamp``; None where the table has none."""
+        return next((column.name for column in self.columns if column.field == f"{self.field}.{name}"), None)
 
     def of_kind(self, kind: Kind) -> list[Column]:
         """List the columns of one kind, in order."""
@@ -89,13 +104,18 @@ def interactions_plan(table: InteractionsTable, features: Sequence[RawColumn]) -
     roles = [
         Column(table.user, "id", f"{field}.user"),
         Column(table.item, "id", f"{field}.item"),
-        Column(table.timestamp, "time", f"{field}.timestamp"),
     ]
+    if table.timestamp is not None:
+        roles.append(Column(table.timestamp, "time", f"{field}.timestamp"))
     if table.request is not None:
         roles.append(Column(table.request, "string", f"{field}.request"))
     if table.position is not None:
         roles.append(Column(table.position, "int", f"{field}.position"))
     roles += [Column(label, "label", f"{field}.labels") for label in table.labels]
+    for name, grades in table.grades.items():
+        graded = f"{field}.grades.{name}"
+        roles.append(Column(name, "grade", graded, grades=grades))
+        roles.append(Column(positive_of(name), "label", f"{graded}.positive_from", grades=grades, source=name))
     return _plan(table, field, table.user, roles, features)
 
 
@@ -111,10 +131,10 @@ def _plan(table: TableConfig, field: str, key: str, roles: list[Column], feature
 
 def _reconciled(role: Column, feature: Column) -> Column:
     """One reading for a column that has a role and is a feature as well."""
-    if role.kind == "label":
+    if role.kind in ("label", "grade"):
         raise DataError(
             role.field,
-            f"column {role.name!r} is a label and also a feature: a model would see what it must predict",
+            f"column {role.name!r} is a {role.kind} and also a feature: a model would see what it must predict",
             "Take it out of the features.",
         )
     allowed = {"id": ("string",), "time": ("int",), "string": ("string",), "int": ("int", "float", "string")}

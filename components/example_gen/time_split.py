@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from crossrec.components.example_gen.config import TimeSplit
+from crossrec.components.example_gen.split import SplitConfig
 from crossrec.components.example_gen.window import DAY
 
 SPLITS = ("train", "validation", "test")
@@ -88,7 +88,7 @@ class TimeCounts:
         self._rows = np.bincount(places, self._rows, len(self._buckets)).astype(np.int64)
 
 
-def find_cuts(split: TimeSplit, times: TimeCounts) -> tuple[int, int]:
+def find_cuts(split: SplitConfig, times: TimeCounts) -> tuple[int, int]:
     """Find the first moments of validation and test.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 from crossrec.components.errors import DataError
-from crossrec.components.example_gen.config import TimeSplit
+from crossrec.components.example_gen.split import SplitConfig
 from crossrec.components.example_gen.summary import OUTSIDE_WINDOW, UNKNOWN_ITEM, Summary
 from crossrec.components.example_gen.table import TablePlan
 from crossrec.components.example_gen.time_split import SPLITS, find_cuts
@@ -44,7 +44,7 @@ def judge_rows(summary: Summary, plan: TablePlan) -> list[DataError]:
     return errors
 
 
-def judge_splits(rows: dict[str, int], summary: Summary, split: TimeSplit) -> list[DataError]:
+def judge_splits(rows: dict[str, int], summary: Summary, split: SplitConfig) -> list[DataError]:
     """Say which splits are empty.
 
     Args:
@@ -58,6 +58,14 @@ def judge_splits(rows: dict[str, int], summary: Summary, split: TimeSplit) -> li
     empty = [name for name in SPLITS if not rows.get(name)]
     if not empty:
         return []
+    if split.by != "time":
+        return [
+            DataError(
+                "data.split",
+                f"{' and '.join(empty)} would be empty: no {split.by} of {sum(rows.values()):,} rows falls there",
+                f"Give larger fractions, data of more {split.by}s, or another seed.",
+            )
+        ]
     first, last = summary.times.first or 0, summary.times.last or 0
     cuts = find_cuts(split, summary.times)
     field = {"train": "validation_from", "validation": "validation_from", "test": "test_from"}[empty[0]]
@@ -103,13 +111,12 @@ def _judge_interactions(summary: Summary, plan: TablePlan) -> list[DataError]:
     for label, positives in summary.positives.items():
         if positives in (0, summary.rows_kept):
             value = 1 if positives else 0
-            errors.append(
-                DataError(
-                    f"{plan.field}.labels",
-                    f"label {label!r} is {value} in all {summary.rows_kept:,} rows",
-                    "A model cannot learn from it: give rows of both kinds, or leave the label out.",
-                )
-            )
+            column = next(column for column in plan.columns if column.name == label)
+            mend = "A model cannot learn from it: give rows of both kinds, or leave the label out."
+            if column.source is not None:
+                mend = "Choose a grade that some rows reach and others do not."
+            problem = f"label {label!r} is {value} in all {summary.rows_kept:,} rows"
+            errors.append(DataError(column.field, problem, mend))
     return errors
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
@@ -70,15 +71,24 @@ def build_item_table(
             parts[name].append(values.numpy())
     features = {name: np.concatenate(values) for name, values in parts.items()}
     counts = np.array([frequencies.get(item, 0) for item in columns[config.item_column]], np.int64)
+    return without_rare_ids(
+        config,
+        ItemTable(
+            ids=columns[config.item_column],
+            features=features,
+            frequencies=counts,
+            display={name: columns[name] for name in config.display},
+        ),
+    )
+
+
+def without_rare_ids(config: FeatureTransformConfig, table: ItemTable) -> ItemTable:
+    """The table, in which items that training has hardly seen have the id of unknown ones."""
+    features = dict(table.features)
     for name, feature in config.features.item.items():
         if isinstance(feature, Categorical) and feature.column == config.item_column and not feature.hash_buckets:
             # An item never seen in training would keep the random embedding it was born with; the id of the
             # unknown item is one that nothing in training has, so it shares that of the rare ones.
-            rare = np.append(counts < config.item_id_min_count, True)
-            features[name][rare] = preprocessing.UNKNOWN_ID
-    return ItemTable(
-        ids=columns[config.item_column],
-        features=features,
-        frequencies=counts,
-        display={name: columns[name] for name in config.display},
-    )
+            rare = np.append(table.frequencies < config.item_id_min_count, True)[:, None]
+            features[name] = np.where(rare, preprocessing.UNKNOWN_ID, features[name])
+    return replace(table, features=features)

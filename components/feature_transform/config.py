@@ -17,6 +17,8 @@ class FeatureTransformConfig(Frozen):
         timestamp_column: Unix seconds.
         position_column: Place in the list that was shown, from 1; "" if not recorded.
         labels: Label columns, 0 or 1.
+        grades: Columns of grades.
+        request_column: Id of the list that a row belongs to, kept for grades; "" if it is the user and the time.
         positive_label: The label that makes a row count for an item's frequency.
         item_id_min_count: Items with fewer positives in training share the id of unknown items.
         display: Columns of the items that a bundle returns beside the ids.
@@ -29,6 +31,8 @@ class FeatureTransformConfig(Frozen):
     timestamp_column: str
     position_column: str = ""
     labels: tuple[str, ...]
+    grades: tuple[str, ...] = ()
+    request_column: str = ""
     positive_label: str
     item_id_min_count: int = 1
     display: tuple[str, ...] = ()

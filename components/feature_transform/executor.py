@@ -53,7 +53,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         catalogue.write_item_vocabulary(item_ids, out.vocabulary)
         patterns = {split: f"{artifact_utils.get_split_uri([interactions], split)}/*" for split in splits}
         progress(f"{len(item_ids):,} items; analysing and transforming the interactions")
-        with self._make_beam_pipeline() as pipeline, tft_beam.Context(temp_dir=out.temporary):
+        with (
+            self._make_beam_pipeline() as pipeline,
+            tft_beam.Context(temp_dir=out.temporary, use_deep_copy_optimization=True),
+        ):
             transform.add_transform(pipeline, config, patterns, item_pattern, out)
 
         graph = {side: tft.TFTransformOutput(f"{graphs.uri}/{side}") for side in ("query", "item")}

@@ -20,9 +20,11 @@ from tfx_bsl.tfxio.tf_example_record import TFExampleRecord
 from crossrec.components.errors import DataError
 from crossrec.components.feature_transform.config import FeatureTransformConfig
 from crossrec.components.features import preprocessing
-from crossrec.components.features.schema import ITEM_ROW, POSITION, TIMESTAMP, USER, label_key
+from crossrec.components.features.schema import ITEM_ROW, POSITION, REQUEST, TIMESTAMP, USER, label_key
 
 ITEM_VOCABULARY = "item_ids.txt"
+_BATCH = 1_000
+"""Rows of a batch. Beam would choose it by its clock, and sums of floats would differ from run to run."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def _interaction_spec(config: FeatureTransformConfig) -> dict[str, tf.io.VarLenF
     spec[config.interaction_item_column] = tf.io.VarLenFeature(tf.string)
     spec[config.user_column] = tf.io.VarLenFeature(tf.string)
     spec[config.timestamp_column] = tf.io.VarLenFeature(tf.int64)
-    spec |= {label: tf.io.VarLenFeature(tf.float32) for label in config.labels}
+    spec |= {label: tf.io.VarLenFeature(tf.float32) for label in (*config.labels, *config.grades)}
+    if config.request_column:
+        spec[config.request_column] = tf.io.VarLenFeature(tf.string)
     if config.position_column:
         spec[config.position_column] = tf.io.VarLenFeature(tf.int64)
     return spec
@@ -72,8 +76,11 @@ def interactions_preprocessing_fn(config: FeatureTransformConfig, vocabulary: st
         users = preprocessing.rows(inputs[config.user_column], 1, "")
         outputs[USER] = tf.strings.to_hash_bucket_fast(users, 2**62)
         outputs[TIMESTAMP] = preprocessing.rows(inputs[config.timestamp_column], 1, 0)
-        for label in config.labels:
+        for label in (*config.labels, *config.grades):
             outputs[label_key(label)] = preprocessing.rows(inputs[label], 1, 0.0)
+        if config.request_column:
+            requests = preprocessing.rows(inputs[config.request_column], 1, "")
+            outputs[REQUEST] = tf.strings.to_hash_bucket_fast(requests, 2**62)
         if config.position_column:
             outputs[POSITION] = preprocessing.rows(inputs[config.position_column], 1, 0)
         return outputs
@@ -95,27 +102,32 @@ def add_transform(
     """
     spec = _interaction_spec(config)
     fn = interactions_preprocessing_fn(config, out.vocabulary)
-    readers = {split: _reader(pattern, spec) for split, pattern in splits.items()}
-    read = {split: pipeline | f"Read[{split}]" >> reader.BeamSource() for split, reader in readers.items()}
-    query_graph = (read["train"], readers["train"].TensorAdapterConfig()) | "Analyse[query]" >> (
-        tft_beam.AnalyzeDataset(fn)
-    )
+    # Every step reads for itself: a runner keeps what two stages share, and the direct runner keeps it in memory.
+    analysed = _reader(splits["train"], spec)
+    query_graph = (
+        pipeline | "Read[query]" >> analysed.BeamSource(_BATCH),
+        analysed.TensorAdapterConfig(),
+    ) | "Analyse[query]" >> tft_beam.AnalyzeDataset(fn)
     query_graph | "WriteGraph[query]" >> tft_beam.WriteTransformFn(f"{out.graphs}/query")
     item_reader = _reader(items, preprocessing.raw_feature_spec(config.features, "item"))
     item_graph = (
-        pipeline | "Read[items]" >> item_reader.BeamSource(),
+        pipeline | "Read[items]" >> item_reader.BeamSource(_BATCH),
         item_reader.TensorAdapterConfig(),
     ) | "Analyse[item]" >> tft_beam.AnalyzeDataset(preprocessing.preprocessing_fn(config.features, "item"))
     item_graph | "WriteGraph[item]" >> tft_beam.WriteTransformFn(f"{out.graphs}/item")
+    counted = {name: spec[name] for name in (config.interaction_item_column, config.positive_label)}
     (
-        read["train"]
+        pipeline
+        | "Read[counts]" >> _reader(splits["train"], counted).BeamSource(_BATCH)
         | "CountBatch" >> beam.FlatMap(_count_items, config.interaction_item_column, config.positive_label)
         | "CountItems" >> beam.CombinePerKey(sum)
         | "CountsAsJson" >> beam.Map(json.dumps)
         | "WriteCounts" >> beam.io.WriteToText(out.counts, shard_name_template="")
     )
-    for split, reader in readers.items():
-        transformed, _ = ((read[split], reader.TensorAdapterConfig()), query_graph) | (
+    for split, pattern in splits.items():
+        reader = _reader(pattern, spec)
+        read = pipeline | f"Read[{split}]" >> reader.BeamSource(_BATCH)
+        transformed, _ = ((read, reader.TensorAdapterConfig()), query_graph) | (
             f"Transform[{split}]" >> tft_beam.TransformDataset(output_record_batches=True)
         )
         (

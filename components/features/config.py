@@ -49,6 +49,16 @@ class _Feature(Frozen):
         """Values per example in the output."""
         return 1
 
+    @property
+    def transform_column(self) -> str:
+        """The column that the transform reads: the raw one, or what was made of it before."""
+        return self.column
+
+    @property
+    def transform_kind(self) -> RawKind:
+        """What a value of that column looks like."""
+        return self.raw_kind
+
 
 class VocabularyConfig(Frozen):
     """Which values get an id of their own; the others share the id of unknown values."""
@@ -190,6 +200,18 @@ class Text(_Feature):
         suffix = "" if self.clusters is None else f"_{self.clusters}"
         return f"{self.column}__{self.encoder.key}{suffix}"
 
+    @property
+    def transform_column(self) -> str:
+        """The text, or what an encoder made of it."""
+        return self.encoded_column
+
+    @property
+    def transform_kind(self) -> RawKind:
+        """The text, the numbers of a vector, or the id of a cluster."""
+        if self.encoder is None:
+            return self.raw_kind
+        return "floats" if self.clusters is None else "int"
+
 
 class RecentItems(_Feature):
     """The user's recent items, most recent first, as rows of the item table; -1 pads and marks unknown items."""
@@ -277,6 +299,7 @@ class FeaturesConfig(Frozen):
         for side in ("query", "item"):
             raw_columns(self, side)
             raw_widths(self, side)
+            _check_encoded(self, side)
         return self
 
     def items(self) -> Iterator[tuple[str, Side, Feature]]:
@@ -317,6 +340,11 @@ def raw_columns(features: FeaturesConfig, side: Side) -> dict[str, RawKind]:
     return columns
 
 
+def transform_columns(features: FeaturesConfig, side: Side) -> dict[str, RawKind]:
+    """The columns that the transform of one side reads: as raw, but for texts that an encoder made numbers of."""
+    return {feature.transform_column: feature.transform_kind for feature in getattr(features, side).values()}
+
+
 def raw_widths(features: FeaturesConfig, side: Side) -> dict[str, int]:
     """The raw columns of one side that hold vectors, with the numbers in each.
 
@@ -331,3 +359,15 @@ def raw_widths(features: FeaturesConfig, side: Side) -> dict[str, int]:
                 f"{widths[feature.column]}. Give both one 'dimension'"
             )
     return widths
+
+
+def _check_encoded(features: FeaturesConfig, side: Side) -> None:
+    encoded = {
+        f.transform_column: name for name, f in getattr(features, side).items() if f.transform_column != f.column
+    }
+    for column in raw_columns(features, side):
+        if column in encoded:
+            raise ValueError(
+                f"{side}.{encoded[column]} puts its vectors into a column {column!r}, which another feature reads. "
+                "Rename that column of the file"
+            )

@@ -25,7 +25,7 @@ from crossrec.components.features.config import (
     Text,
     TimePart,
     Vector,
-    raw_columns,
+    transform_columns,
 )
 
 RAW_DTYPES: dict[RawKind, tf.DType] = {
@@ -41,8 +41,8 @@ _NOISE = 1e-6
 
 
 def raw_feature_spec(features: FeaturesConfig, side: Side) -> dict[str, tf.io.VarLenFeature]:
-    """The parsing specification of the raw columns of one side."""
-    return {name: tf.io.VarLenFeature(RAW_DTYPES[kind]) for name, kind in raw_columns(features, side).items()}
+    """The parsing specification of the columns that the transform of one side reads."""
+    return {name: tf.io.VarLenFeature(RAW_DTYPES[kind]) for name, kind in transform_columns(features, side).items()}
 
 
 def dense_to_sparse(values: tf.Tensor, kind: RawKind) -> tf.SparseTensor:
@@ -88,7 +88,7 @@ def preprocessing_fn(
     def transform(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
         outputs = {}
         for name, feature in getattr(features, side).items():
-            raw = inputs[feature.column]
+            raw = inputs[feature.transform_column]
             if isinstance(feature, RecentItems):
                 outputs[name] = _recent_items(raw, feature, item_vocabulary)
             else:
@@ -225,6 +225,8 @@ def tokenize(texts: tf.Tensor) -> tf.RaggedTensor:
 
 
 def _text(raw: tf.SparseTensor, feature: Text, name: str) -> tf.Tensor:
+    if feature.encoder is not None:
+        return rows(raw, feature.width, 0.0 if feature.clusters is None else MISSING_ID)
     tokens = tokenize(rows(raw, 1, "")[:, 0])[:, : feature.max_tokens]
     outputs = []
     for n in range(1, feature.ngrams + 1):
@@ -269,5 +271,7 @@ def cardinality(feature: Feature, vocabulary_size: int | None, items: int) -> in
     if isinstance(feature, TimePart):
         return TIME_PARTS[feature.part] + 1
     if isinstance(feature, Text):
+        if feature.encoder is not None:
+            return feature.clusters + 1 if feature.clusters is not None else 0
         return feature.hash_buckets + 1
     return items if isinstance(feature, RecentItems) else 0

@@ -10,14 +10,23 @@ from pydantic import PrivateAttr
 from tfx.dsl.io import fileio
 
 from crossrec.components.features.config import FeaturesConfig, RawKind, Side, raw_columns, raw_widths
-from crossrec.components.features.crosses.config import CrossConfig, HashedCross, SimilarityCross, StatisticsCross
+from crossrec.components.features.crosses.config import (
+    BM25Cross,
+    CrossConfig,
+    HashedCross,
+    SimilarityCross,
+    StatisticsCross,
+)
 from crossrec.components.features.crosses.hashing import default_buckets
 from crossrec.components.features.crosses.tables import CrossTables
+from crossrec.components.features.encodings import Encoding, encodings
 from crossrec.components.features.frozen import Frozen
 
 FILE = "features.json"
 # Columns of the transformed interactions beside the features. '@' cannot stand in a feature's name.
 ITEM_ROW, USER, TIMESTAMP, POSITION = "@item_row", "@user", "@timestamp", "@position"
+# Beside grades: the list that a row belongs to, where it is not the user and the time that say so.
+REQUEST = "@request"
 # Columns that the ranking examples add.
 RETRIEVAL_SCORE, WEIGHT, RETRIEVED, CANDIDATE = "@retrieval_score", "@weight", "@retrieved", "@candidate"
 
@@ -47,9 +56,11 @@ class CrossOutput(Frozen):
         kind: ``ids`` (int64, -1 is padding, 0 all rare combinations) or ``dense`` (float32).
         width: Numbers or ids of an example.
         buckets: Largest id; of a cross of statistics the combinations that it has any of.
-        distinct: Different combinations in training.
+        distinct: Different combinations in training; of BM25 different terms in the catalogue.
         collision_rate: Share of them that have an id together with others.
-        coverage: Share of the combinations of the training rows that occurred often enough to learn from.
+        coverage: Share of the combinations of the training rows that occurred often enough to learn from; of BM25 the
+            share of the queries' terms that the catalogue has.
+        found: Whether the data spoke for it, and not the spec.
     """
 
     config: CrossConfig
@@ -60,6 +71,7 @@ class CrossOutput(Frozen):
     distinct: int = 0
     collision_rate: float = 0.0
     coverage: float = 0.0
+    found: bool = False
 
     @property
     def name(self) -> str:
@@ -84,6 +96,7 @@ class FeatureSchema(Frozen):
         raw_query: Raw columns of the query side, with the kind of each.
         raw_item: Raw columns of the item side, with the kind of each.
         raw_widths: Numbers in each raw column of the query side that holds vectors.
+        encodings: Columns that the transform reads in the place of texts, and how they are made.
         features: The features.
         crosses: The crosses.
         items: Items of the catalogue.
@@ -94,6 +107,7 @@ class FeatureSchema(Frozen):
     raw_query: dict[str, RawKind]
     raw_item: dict[str, RawKind]
     raw_widths: dict[str, int] = {}
+    encodings: tuple[Encoding, ...] = ()
     features: tuple[FeatureOutput, ...]
     crosses: tuple[CrossOutput, ...]
     items: int
@@ -170,6 +184,7 @@ def build_schema(
         raw_query=raw_columns(features, "query"),
         raw_item=raw_columns(features, "item"),
         raw_widths=raw_widths(features, "query"),
+        encodings=encodings(features),
         features=outputs,
         crosses=(),
         items=items[1],
@@ -178,14 +193,15 @@ def build_schema(
     )
 
 
-def add_crosses(schema: FeatureSchema, crosses: Iterable[CrossConfig]) -> FeatureSchema:
+def add_crosses(schema: FeatureSchema, crosses: Iterable[CrossConfig], found: bool = False) -> FeatureSchema:
     """The schema with further crosses, not fitted yet.
 
     Args:
         schema: The schema.
         crosses: Crosses without granularities, see ``expand``.
+        found: Whether the data spoke for them, and not the spec.
     """
-    added = tuple(_cross_output(schema, cross) for cross in crosses)
+    added = tuple(_cross_output(schema, cross).model_copy(update={"found": found}) for cross in crosses)
     return schema.model_copy(update={"crosses": (*schema.crosses, *added)})
 
 
@@ -193,7 +209,7 @@ def _cross_output(schema: FeatureSchema, cross: CrossConfig) -> CrossOutput:
     inputs = [schema.feature(name) for name in cross.inputs]
     sides = {feature.side for feature in inputs}
     side: Literal["query", "item", "both"] = "both" if len(sides) == 2 else sides.pop()
-    if isinstance(cross, SimilarityCross):
+    if isinstance(cross, (SimilarityCross, BM25Cross)):
         return CrossOutput(config=cross, side=side, kind="dense", width=len(cross.measures))
     if isinstance(cross, StatisticsCross):
         return CrossOutput(config=cross, side=side, kind="dense", width=len(cross.statistics))

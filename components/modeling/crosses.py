@@ -9,7 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from crossrec.components.features.crosses import statistics as stats
-from crossrec.components.features.crosses.config import HashedCross, SimilarityCross, StatisticsCross, VocabularyCross
+from crossrec.components.features.crosses.bm25 import bm25
+from crossrec.components.features.crosses.config import (
+    FOUND,
+    BM25Cross,
+    HashedCross,
+    SimilarityCross,
+    StatisticsCross,
+    VocabularyCross,
+)
 from crossrec.components.features.crosses.hashing import cross_ids, cross_keys
 from crossrec.components.features.crosses.multi_valued import once
 from crossrec.components.features.crosses.similarity import similarity
@@ -25,6 +33,19 @@ ROW_KEYS = (TIMESTAMP, USER)
 def row_of(batch: Tensors, training: bool) -> Tensors | None:
     """What says which rows of training the rows of a batch may know of; None for later examples."""
     return {key: batch[key] for key in ROW_KEYS if key in batch} if training else None
+
+
+def named_crosses(schema: FeatureSchema, names: Sequence[str] | None) -> tuple[str, ...]:
+    """The crosses that a model asks for.
+
+    Args:
+        schema: Has all crosses.
+        names: Names of crosses, and ``found`` for all that the data spoke for; None for all crosses.
+    """
+    if names is None:
+        return tuple(cross.name for cross in schema.crosses)
+    found = [cross.name for cross in schema.crosses if cross.found]
+    return tuple(dict.fromkeys(name for asked in names for name in (found if asked == FOUND else (asked,))))
 
 
 class Crosses(tf.Module):
@@ -139,6 +160,20 @@ class _Similarity(_Operator):
         return similarity(left, right, self._measures)
 
 
+class _BM25(_Operator):
+    def __init__(self, cross: CrossOutput, config: BM25Cross, arrays: Mapping[str, Array]):
+        super().__init__(cross)
+        self._config = config
+        self._keys = tf.Variable(arrays["keys"], trainable=False, name=f"{cross.name}_keys")
+        self._idf = tf.Variable(arrays["idf"], trainable=False, name=f"{cross.name}_idf")
+        self._lengths = tf.Variable(arrays["lengths"], trainable=False, name=f"{cross.name}_lengths")
+
+    def __call__(self, inputs: Sequence[tf.Tensor], row: Tensors | None) -> tf.Tensor:
+        """Measures ``[..., len(measures)]``."""
+        query, *texts = inputs
+        return bm25(query, texts, (self._keys, self._idf, self._lengths), self._config)
+
+
 def _operator(cross: CrossOutput, table: Mapping[str, Array]) -> _Operator:
     config = cross.config
     if isinstance(config, HashedCross):
@@ -150,4 +185,6 @@ def _operator(cross: CrossOutput, table: Mapping[str, Array]) -> _Operator:
             f"cross {cross.name!r} of type {config.type!r} was never fitted: its schema has no table of it. "
             "Read the schema of the cross_set"
         )
+    if isinstance(config, BM25Cross):
+        return _BM25(cross, config, table)
     return _Vocabulary(cross, table) if isinstance(config, VocabularyCross) else _Statistics(cross, config, table)

@@ -111,25 +111,25 @@ class Fields(tf_keras.layers.Layer):
 
         Args:
             other: The layer that has them.
-            places: Gives by name the place in the other layer of each id, int64 ``[ids]``, -1 where it has none; None
-                for features and crosses that the other layer has nothing of.
+            places: Gives by name the place in the other layer of each id or number, int64 ``[ids]`` or ``[width]``, -1
+                where it has none; None for features and crosses that the other layer has nothing of.
 
         Returns:
             How many rows were copied, and the names of which none was.
         """
         taken, without = 0, []
-        for mine, theirs, table, source in (
-            (_ranges(self._offsets, self._rows), _ranges(other._offsets, other._rows), "_table", places),
-            (_ranges(self._columns, self._numbers), _ranges(other._columns, other._numbers), "_vectors", None),
+        for mine, theirs, table in (
+            (_ranges(self._offsets, self._rows), _ranges(other._offsets, other._rows), "_table"),
+            (_ranges(self._columns, self._numbers), _ranges(other._columns, other._numbers), "_vectors"),
         ):
             if not mine:
                 continue
             values = getattr(self, table).numpy()
             former = getattr(other, table).numpy() if theirs else values[:0]
-            for name, (start, end) in mine.items():
+            for name, (start, _) in mine.items():
                 first, last = theirs.get(name, (0, 0))
-                found = source(name) if source is not None else np.arange(last - first)
-                if found is None or last == first or (source is None and last - first != end - start):
+                found = places(name)
+                if found is None or last == first:
                     without.append(name)
                     continue
                 known = np.flatnonzero((found >= 0) & (found < last - first))
@@ -137,6 +137,20 @@ class Fields(tf_keras.layers.Layer):
                 taken += len(known)
             getattr(self, table).assign(values)
         return taken, without
+
+    def take_all(self, other: Fields) -> None:
+        """Copies a layer for the same features, which may know fewer items; the rows of further ones become zeros."""
+        for mine, theirs, table in (
+            (_ranges(self._offsets, self._rows), _ranges(other._offsets, other._rows), "_table"),
+            (_ranges(self._columns, self._numbers), _ranges(other._columns, other._numbers), "_vectors"),
+        ):
+            if not mine:
+                continue
+            values, former = np.zeros_like(getattr(self, table).numpy()), getattr(other, table).numpy()
+            for name, (start, _) in mine.items():
+                first, last = theirs[name]
+                values[start : start + last - first] = former[first:last]
+            getattr(self, table).assign(values)
 
     def _project(self, features: Tensors, names: Sequence[str]) -> tf.Tensor:
         """Numbers times their vectors, ``[..., len(names), dimension + linear]``."""

@@ -64,7 +64,7 @@ class Ids:
 
 
 class IdMaps:
-    """From the ids of this run to those of an earlier one."""
+    """From the ids of this run to those of an earlier one, and from the numbers of its dense features and crosses."""
 
     def __init__(self, now: Ids, before: Ids):
         """Compares two runs."""
@@ -72,13 +72,14 @@ class IdMaps:
         self._found: dict[str, Array | None] = {}
 
     def of(self, name: str) -> Array | None:
-        """The earlier id of each id of a feature or cross.
+        """The earlier id of each id of a feature or cross, or the earlier place of each of its numbers.
 
         Args:
-            name: Of a feature or cross that gives ids.
+            name: Of a feature or cross.
 
         Returns:
-            int64 ``[ids]``, -1 where there was none; None where nothing of the feature or cross can be matched.
+            int64 ``[ids]`` or ``[width]``, -1 where there was none; None where nothing of the feature or cross can be
+            matched.
         """
         if name not in self._found:
             now, before = self._now.output(name), self._before.output(name)
@@ -93,6 +94,8 @@ class IdMaps:
     def _of_feature(self, now: FeatureOutput, before: FeatureOutput) -> Array | None:
         if (now.kind, now.side) != (before.kind, before.side):
             return None
+        if now.kind == "dense":
+            return np.arange(now.width) if now.width == before.width else None
         if now.kind == "items":
             return _places(list(self._before.items), list(self._now.items))
         values, former = self._now.vocabulary(now), self._before.vocabulary(before)
@@ -105,8 +108,10 @@ class IdMaps:
         return None
 
     def _of_cross(self, now: CrossOutput, before: CrossOutput) -> Array | None:
-        if now.config != before.config or now.kind != "ids":
+        if now.config != before.config:
             return None
+        if now.kind == "dense":
+            return np.arange(now.width)
         inputs = [self.of(name) for name in now.inputs]
         known = [source for source in inputs if source is not None]
         if len(known) < len(inputs):

@@ -43,6 +43,15 @@ def read_batches(
         shuffle: Records in the shuffle buffer; 0 keeps the order.
         seed: Seed of the shuffle.
     """
+    return (
+        read_records(pattern, shuffle, seed)
+        .batch(batch_size)
+        .map(lambda examples: tf.io.parse_example(examples, dict(spec)), num_parallel_calls=tf.data.AUTOTUNE)
+    )
+
+
+def read_records(pattern: str | Sequence[str], shuffle: int = 0, seed: int = 0) -> tf.data.Dataset:
+    """The serialized examples of files; arguments as of ``read_batches``."""
     patterns = [pattern] if isinstance(pattern, str) else pattern
     files = tf.data.Dataset.from_tensor_slices([file for each in patterns for file in sorted(fileio.glob(each))])
     if shuffle:
@@ -55,9 +64,7 @@ def read_batches(
     )
     if shuffle:
         records = records.shuffle(shuffle, seed=seed, reshuffle_each_iteration=True)
-    return records.batch(batch_size).map(
-        lambda examples: tf.io.parse_example(examples, dict(spec)), num_parallel_calls=tf.data.AUTOTUNE
-    )
+    return records
 
 
 def keep_rows(dataset: tf.data.Dataset, key: str, batch_size: int, drop_remainder: bool) -> tf.data.Dataset:

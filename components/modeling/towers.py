@@ -15,6 +15,7 @@ from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.modeling.cold_start import ColdStartConfig, check_ids, hide_unknown
 from crossrec.components.modeling.crosses import Crosses
 from crossrec.components.modeling.encoders import EncoderConfig, build_encoder, encode
+from crossrec.components.modeling.encoders.query_attention import QueryAttentionConfig
 from crossrec.components.modeling.fields import Fields
 from crossrec.components.modeling.inputs import Tensors
 
@@ -154,7 +155,11 @@ class Tower(tf_keras.Model):
                 of_items = {name: features[history_key(config.sequence, name)] for name in names}
                 vectors = tf.reduce_sum(self._fields(of_items, names)[0], -2)
             vectors *= tf.cast(present, vectors.dtype)[..., None]
-            found.append(encode(layer, vectors, present, training))
+            if isinstance(config, QueryAttentionConfig):
+                keys = features[history_key(config.sequence, config.keys)]
+                found.append(layer((features[config.query], keys, vectors, present)))
+            else:
+                found.append(encode(layer, vectors, present, training))
         return tf.stack(found, -2)
 
     def _roots(self, inputs: Tensors, fields: tf.Tensor) -> tf.Tensor:
@@ -203,6 +208,28 @@ def check_encoders(schema: FeatureSchema, configs: Sequence[EncoderConfig]) -> N
                     f"{name!r} is no item feature",
                     f"Name some of them: {', '.join(of_items)}.",
                 )
+        if isinstance(config, QueryAttentionConfig):
+            _check_vectors(schema, config)
+
+
+def _check_vectors(schema: FeatureSchema, config: QueryAttentionConfig) -> None:
+    widths = []
+    for field, side, name in (("query", "query", config.query), ("keys", "item", config.keys)):
+        dense = {feature.name: feature.width for feature in schema.features if feature.kind == "dense"}
+        known = [feature.name for feature in schema.features if feature.name in dense and feature.side == side]
+        if name not in known:
+            raise DataError(
+                f"retrieval.query.encoders.{field}",
+                f"{name!r} is no {side} feature that gives a vector",
+                f"Name one of them: {', '.join(known) or '(none); add a text with an encoder'}.",
+            )
+        widths.append(dense[name])
+    if widths[0] != widths[1]:
+        raise DataError(
+            "retrieval.query.encoders.keys",
+            f"{config.keys!r} has {widths[1]} numbers, and the query's {config.query!r} has {widths[0]}",
+            "Use two texts with one encoder.",
+        )
 
 
 def required_features(schema: FeatureSchema, names: Sequence[str]) -> list[str]:

@@ -11,12 +11,14 @@ class RankingExamplesConfig(Frozen):
 
     Attributes:
         label: The label that makes a row a positive.
+        lists: Whether a record holds all rows of one list, as tasks of grades need them, and not one row.
         negatives: Negatives from retrieval.
         last_days: Days at the end of the training split whose rows become examples; all of them if left out.
         seed: Of their choice.
     """
 
     label: str
+    lists: bool = False
     negatives: NegativesConfig
     last_days: float | None = None
     seed: int = 0

@@ -13,10 +13,11 @@ from tfx.types import artifact_utils
 
 from crossrec.components import properties
 from crossrec.components.ranking_examples.config import RankingExamplesConfig
-from crossrec.components.ranking_examples.generate import MakeExamples, add_examples
+from crossrec.components.ranking_examples.generate import MakeExamples, Shards, add_examples
 
 _MODELS = ("transform_graphs", "cross_set", "item_table", "retrieval_model", "candidate_index")
-_PARTITION_BYTES = 32 * 2**20
+_PARTITION_BYTES = 8 * 2**20
+"""Compressed rows of a partition, which is held in memory."""
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -46,12 +47,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         size = sum(fileio.open(path, "rb").size() for path in fileio.glob(patterns["train"]))
         outputs = {split: artifact_utils.get_split_uri([examples], split) for split in patterns}
         temporary = posixpath.join(self._get_tmp_dir(), "partitions")
+        shards = Shards(outputs, 1 + size // _PARTITION_BYTES, temporary)
         with self._make_beam_pipeline() as pipeline:
-            add_examples(
-                pipeline,
-                patterns,
-                outputs,
-                MakeExamples(directories, spec, config),
-                (1 + size // _PARTITION_BYTES, temporary),
-            )
+            add_examples(pipeline, patterns, MakeExamples(directories, spec, config, shards))
         fileio.rmtree(temporary)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import posixpath
+import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
+from tfx.dsl.io import fileio
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from crossrec.components.candidate_indexer.index import ExactIndex, read_embeddings
@@ -17,7 +21,8 @@ from crossrec.components.features.item_table import Array, ItemTable
 from crossrec.components.features.schema import ITEM_ROW, TIMESTAMP, USER, FeatureSchema, label_key
 from crossrec.components.modeling import inputs
 from crossrec.components.ranking_examples.config import RankingExamplesConfig
-from crossrec.components.ranking_examples.partitions import by_user, read_partition
+from crossrec.components.ranking_examples.lists import list_batches
+from crossrec.components.ranking_examples.partitions import by_user, read_partition, record_writer
 from crossrec.components.ranking_examples.sampling import KnownPairs, ranking_rows
 from crossrec.components.retrieval_trainer import train
 
@@ -64,36 +69,52 @@ def _distinct(columns: Sequence[Array]) -> tuple[Array, Array]:
     return first, places
 
 
-def add_examples(
-    pipeline: beam.Pipeline,
-    patterns: Mapping[str, str],
-    outputs: Mapping[str, str],
-    partition: MakeExamples,
-    partitions: tuple[int, str],
-) -> None:
+@dataclass(frozen=True)
+class Shards:
+    """Where examples are written: one file for each split and partition of users.
+
+    Attributes:
+        outputs: Output directory of each split.
+        partitions: Into how many partitions the users are divided.
+        temporary: Directory for files that are not yet whole, reachable by all workers; the caller removes it.
+    """
+
+    outputs: Mapping[str, str]
+    partitions: int
+    temporary: str
+
+    def write(self, split: str, partition: int, records: Iterable[bytes]) -> None:
+        """Writes a file whole: it appears under its name, the same in every run, when all of it is there."""
+        partial = posixpath.join(self.temporary, f"{split}-{partition:05d}-{uuid.uuid4().hex}.partial")
+        fileio.makedirs(self.temporary)
+        with record_writer(partial) as writer:
+            for record in records:
+                writer.write(record)
+        name = f"ranking_examples-{partition:05d}-of-{self.partitions:05d}.gz"
+        fileio.makedirs(self.outputs[split])
+        fileio.rename(partial, posixpath.join(self.outputs[split], name), overwrite=True)
+
+
+def add_examples(pipeline: beam.Pipeline, patterns: Mapping[str, str], make: MakeExamples) -> None:
     """Adds the steps to a Beam pipeline.
 
     Args:
         pipeline: The pipeline.
         patterns: Transformed interactions of each split.
-        outputs: Output directory of each split.
-        partition: Turns the rows of one partition of users into examples.
-        partitions: How many partitions, and the directory for their files; see ``by_user``.
+        make: Turns the rows of one partition of users into examples.
     """
-    latest = (
-        pipeline
-        | "ReadTimes" >> beam.io.ReadFromTFRecord(patterns["train"])
-        | "BatchTimes" >> beam.BatchElements(min_batch_size=256, max_batch_size=_BATCH)
-        | "LatestOfBatch" >> beam.Map(_latest)
-        | "Latest" >> beam.CombineGlobally(_max_or_zero)
-    )
-    made = by_user(pipeline, patterns, *partitions) | "Make" >> beam.ParDo(
-        partition, beam.pvalue.AsSingleton(latest)
-    ).with_outputs(*SPLITS)
-    for split in patterns:
-        made[split] | f"Write[{split}]" >> beam.io.WriteToTFRecord(
-            f"{outputs[split]}/ranking_examples", file_name_suffix=".gz"
+    if make.needs_latest:
+        latest = (
+            pipeline
+            | "ReadTimes" >> beam.io.ReadFromTFRecord(patterns["train"])
+            | "BatchTimes" >> beam.BatchElements(min_batch_size=256, max_batch_size=_BATCH)
+            | "LatestOfBatch" >> beam.Map(_latest)
+            | "Latest" >> beam.CombineGlobally(_max_or_zero)
         )
+    else:
+        latest = pipeline | "NoLatest" >> beam.Create([0])
+    divided = by_user(pipeline, patterns, make.shards.partitions, make.shards.temporary)
+    divided | "Make" >> beam.ParDo(make, beam.pvalue.AsSingleton(latest))
 
 
 def _latest(records: list[bytes]) -> int:
@@ -106,11 +127,19 @@ def _max_or_zero(times: Iterable[int]) -> int:
 
 
 class MakeExamples(beam.DoFn):
-    """The rows of one partition of users to serialized ranking examples, by split."""
+    """The rows of one partition of users to a file of ranking examples for each split."""
 
-    def __init__(self, directories: Mapping[str, str], spec: Mapping[str, Any], config: RankingExamplesConfig):
+    def __init__(
+        self, directories: Mapping[str, str], spec: Mapping[str, Any], config: RankingExamplesConfig, shards: Shards
+    ):
         """Keeps what ``setup`` needs; all of it can be pickled."""
         self._directories, self._spec, self._config = dict(directories), dict(spec), config.model_dump_json()
+        self.shards = shards
+
+    @property
+    def needs_latest(self) -> bool:
+        """Whether the time of the last training row matters."""
+        return RankingExamplesConfig.model_validate_json(self._config).last_days is not None
 
     def setup(self) -> None:
         """Loads the retrieval model."""
@@ -118,8 +147,8 @@ class MakeExamples(beam.DoFn):
         self._retrieval = Retrieval(self._directories, self._parameters.negatives.from_top)
         self._encoder = RecordBatchToExamplesEncoder()
 
-    def process(self, element: tuple[int, Iterable[tuple[str, str]]], latest: int) -> Iterator[Any]:
-        """Yields examples, tagged by split.
+    def process(self, element: tuple[int, Iterable[tuple[str, str]]], latest: int) -> None:
+        """Writes the examples of a partition, in the same order in every run.
 
         Args:
             element: A partition's number and its files by split.
@@ -143,10 +172,14 @@ class MakeExamples(beam.DoFn):
             rng = np.random.default_rng([self._parameters.seed, partition, zlib.crc32(split.encode())])
             if split == "train" and self._parameters.last_days is not None:
                 batches = since(batches, latest - self._parameters.last_days * _DAY)
-            for batch in batches:
-                made = ranking_rows(batch, self._retrieval.search, known, self._parameters, rng)
-                for record in self._encoder.encode(_record_batch(made)):
-                    yield beam.pvalue.TaggedOutput(split, record)
+            self.shards.write(split, partition, self._encoded(batches, known, rng))
+
+    def _encoded(
+        self, batches: Iterable[dict[str, Array]], known: KnownPairs, rng: np.random.Generator
+    ) -> Iterator[bytes]:
+        made = (ranking_rows(batch, self._retrieval.search, known, self._parameters, rng) for batch in batches)
+        for record_batch in _record_batches(made, self._parameters.lists):
+            yield from self._encoder.encode(record_batch)
 
     def _parse(self, records: list[bytes]) -> dict[str, Array]:
         return {name: values.numpy() for name, values in tf.io.parse_example(records, self._spec).items()}
@@ -172,6 +205,16 @@ def since(batches: Sequence[dict[str, Array]], moment: float) -> list[dict[str, 
     """The rows of batches that are later than a moment; batches without one are left out."""
     kept = [(batch, batch[TIMESTAMP][:, 0] > moment) for batch in batches]
     return [{name: values[rows] for name, values in batch.items()} for batch, rows in kept if rows.any()]
+
+
+def _record_batches(made: Iterable[dict[str, Array]], lists: bool) -> Iterator[pa.RecordBatch]:
+    """What becomes records: rows, or lists, of which a partition has all rows."""
+    if not lists:
+        yield from map(_record_batch, made)
+        return
+    batches = list(made)
+    if batches:
+        yield from list_batches({name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]})
 
 
 def _record_batch(columns: Mapping[str, Array]) -> pa.RecordBatch:

@@ -37,14 +37,14 @@ def by_user(pipeline: beam.Pipeline, patterns: Mapping[str, str], partitions: in
     Returns:
         A partition's number, and what ``read_partition`` takes.
     """
-    written = [
+    files = [(split, path) for split, pattern in patterns.items() for path in sorted(fileio.glob(pattern))]
+    return (
         pipeline
-        | f"Read[{split}]" >> beam.io.ReadFromTFRecord(pattern)
-        | f"Batch[{split}]" >> beam.BatchElements(min_batch_size=256, max_batch_size=_BATCH)
-        | f"ByUser[{split}]" >> beam.ParDo(_Write(split, partitions, directory))
-        for split, pattern in patterns.items()
-    ]
-    return written | "Flatten" >> beam.Flatten() | "Group" >> beam.GroupByKey()
+        | "Files" >> beam.Create(files)
+        | "Spread" >> beam.Reshuffle()
+        | "ByUser" >> beam.ParDo(_Write(partitions, directory))
+        | "Group" >> beam.GroupByKey()
+    )
 
 
 def read_partition(files: Iterable[tuple[str, str]], splits: Iterable[str]) -> dict[str, list[bytes]]:
@@ -63,10 +63,10 @@ def read_partition(files: Iterable[tuple[str, str]], splits: Iterable[str]) -> d
 
 
 class _Write(beam.DoFn):
-    """Writes the records of a bundle; gives partition, split and path of each file."""
+    """Divides files of records; gives partition, split and path of each file that it writes."""
 
-    def __init__(self, split: str, partitions: int, directory: str):
-        self._split, self._partitions, self._directory = split, partitions, directory
+    def __init__(self, partitions: int, directory: str):
+        self._partitions, self._directory = partitions, directory
 
     def setup(self) -> None:
         """Makes the directory."""
@@ -75,26 +75,36 @@ class _Write(beam.DoFn):
     def start_bundle(self) -> None:
         """Begins new files: those of a bundle that failed are never read."""
         self._name = uuid.uuid4().hex
-        self._writers: dict[int, tuple[str, Any]] = {}
+        self._writers: dict[tuple[int, str], tuple[str, Any]] = {}
 
-    def process(self, records: list[bytes]) -> None:
-        """Writes serialized tf.Examples."""
-        users = tf.io.parse_example(records, {USER: tf.io.FixedLenFeature([1], tf.int64)})[USER].numpy()[:, 0]
-        parts = users % self._partitions
-        for part in np.unique(parts):
-            writer = self._writer(int(part))
-            for place in np.flatnonzero(parts == part):
-                writer.write(records[place])
+    def process(self, file: tuple[str, str]) -> None:
+        """Writes the serialized tf.Examples of a file.
+
+        Args:
+            file: Its split and path.
+        """
+        split, path = file
+        for batch in tf.data.TFRecordDataset(path, compression_type=_COMPRESSION).batch(_BATCH):
+            users = tf.io.parse_example(batch, {USER: tf.io.FixedLenFeature([1], tf.int64)})[USER].numpy()[:, 0]
+            parts, records = users % self._partitions, batch.numpy()
+            for part in np.unique(parts):
+                writer = self._writer(int(part), split)
+                for record in records[parts == part]:
+                    writer.write(record)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Closes the files."""
-        for part, (path, writer) in self._writers.items():
+        for (part, split), (path, writer) in self._writers.items():
             writer.close()
-            yield WindowedValue((part, (self._split, path)), MIN_TIMESTAMP, [GlobalWindow()])
+            yield WindowedValue((part, (split, path)), MIN_TIMESTAMP, [GlobalWindow()])
 
-    def _writer(self, part: int) -> Any:
-        if part not in self._writers:
-            path = posixpath.join(self._directory, f"{part:05d}-{self._split}-{self._name}")
-            options = tf.io.TFRecordOptions(compression_type=_COMPRESSION, compression_level=1)
-            self._writers[part] = path, tf.io.TFRecordWriter(path, options)
-        return self._writers[part][1]
+    def _writer(self, part: int, split: str) -> Any:
+        if (part, split) not in self._writers:
+            path = posixpath.join(self._directory, f"{part:05d}-{split}-{self._name}")
+            self._writers[part, split] = path, record_writer(path)
+        return self._writers[part, split][1]
+
+
+def record_writer(path: str) -> Any:
+    """A writer of gzipped TFRecords; level 1 is several times as fast as the default for a tenth more bytes."""
+    return tf.io.TFRecordWriter(path, tf.io.TFRecordOptions(compression_type=_COMPRESSION, compression_level=1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from crossrec.components.features.frozen import Frozen
@@ -14,11 +16,19 @@ from crossrec.components.modeling.training import TrainingConfig
 
 
 class TaskConfig(Frozen):
-    """One probability that the model learns.
+    """One probability that the model learns, or one order of lists.
+
+    A ``binary`` task learns the probability that its label is 1. A ``graded`` one learns to order the rows of a list (a
+    query, or a request) by their grades; see list_loss.py. Its output is a number between 0 and 1 too, the sigmoid of
+    its standardised score: the larger, the better an answer, but no probability of anything.
 
     Attributes:
         name: Names the output ``probability_<name>``.
-        label: Label column, 0 or 1; the task's name if left out.
+        type: What the label holds: 0 and 1, or grades.
+        label: Label column, or column of ``data.interactions.grades``; the task's name if left out.
+        gain: What a grade g is worth: ``exponential`` is 2^g - 1, ``linear`` is g.
+        loss: Of a graded task: ``softmax`` cross-entropy with the gains as the target, or ``lambda``, the logistic loss
+            of pairs by what a swap would change of NDCG.
         weight: Factor of its loss.
         score_weight: Factor of its probability in the score that orders items.
         positive_weight: Factor of the positive rows' loss, where they are rare; the probabilities stay those of the
@@ -26,10 +36,21 @@ class TaskConfig(Frozen):
     """
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    type: Literal["binary", "graded"] = "binary"
     label: str = ""
+    gain: Literal["exponential", "linear"] = "exponential"
+    loss: Literal["softmax", "lambda"] = "softmax"
     weight: float = Field(default=1.0, gt=0)
     score_weight: float = Field(default=1.0, ge=0)
     positive_weight: float = Field(default=1.0, gt=0, le=1e6)
+
+    @model_validator(mode="after")
+    def _options_of_its_type(self) -> TaskConfig:
+        unused = {"positive_weight"} if self.type == "graded" else {"gain", "loss"}
+        for name in sorted(unused & self.model_fields_set):
+            other = "binary" if self.type == "graded" else "graded"
+            raise ValueError(f"{name} is of {other} tasks, but type is {self.type!r}. Leave it out")
+        return self
 
     @property
     def label_column(self) -> str:
@@ -56,7 +77,7 @@ class RankingConfig(Frozen):
 
     Attributes:
         features: Features of both sides.
-        crosses: Explicit crosses, by name; all of the spec's if left out.
+        crosses: Explicit crosses, by name, and ``found`` for all that ``crosses.auto`` finds; all of both if left out.
         retrieval_score: Whether the retrieval model's score has its part in the probabilities, see fusion.py.
         score_limit: The most that the retrieval score may count against the network's logit, in units of their
             standard deviations; above 1 where retrieval orders better than the network alone.
@@ -74,7 +95,8 @@ class RankingConfig(Frozen):
         heads: How the tasks share what the interactions give.
         tasks: What is predicted.
         negatives: Negatives from retrieval.
-        training: The training loop; its metric is the validation log loss.
+        training: The training loop; its metric is the validation log loss, or NDCG@10 where all tasks are graded. The
+            batches of graded tasks are made of whole lists.
     """
 
     features: tuple[str, ...] = Field(min_length=1)
@@ -99,6 +121,16 @@ class RankingConfig(Frozen):
         names = [task.name for task in self.tasks]
         if len(set(names)) != len(names):
             raise ValueError(f"two tasks have one name: {names}. Name each its own")
+        if self.learns_lists and self.training.workers > 1:
+            raise ValueError(
+                f"training.workers {self.training.workers} would divide batches by rows, but a graded task needs whole "
+                "lists. Set it to 1"
+            )
         if not any(task.score_weight for task in self.tasks):
             raise ValueError("every task has score_weight 0, so nothing orders the items. Give one a weight")
         return self
+
+    @property
+    def learns_lists(self) -> bool:
+        """Whether a task is of whole lists, and examples and batches are made of them."""
+        return any(task.type == "graded" for task in self.tasks)

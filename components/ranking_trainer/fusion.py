@@ -7,9 +7,15 @@ very labels that the network is to explain. So the two are joined afterwards, on
 
 The balance :math:`b / a` orders the candidates of one query, so it is fitted within queries, by the
 conditional logit (McFadden 1974); scale and level are fitted to logged rows (Platt 1999).
+
+A graded task has no probability to fit. Its balance is that of the smallest softmax loss of whole lists, see
+list_loss.py, and scale and level only bring the scores of validation to mean 0 and standard deviation 1, where the
+sigmoid still tells them apart.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -55,16 +61,60 @@ def fit_balance(logits: Array, scores: Array, labels: Array, groups: Array, weig
     Returns:
         The balance, at least 0; 0 where there is nothing to order.
     """
+    return _least(conditional_loss, (logits, scores, labels, groups), weight, limit)
+
+
+def list_loss(scores: Array, gains: Array, groups: Array, weight: float) -> float:
+    """Mean softmax cross-entropy of lists with gains, as ``list_loss.softmax_loss``; those without any are left out.
+
+    Args:
+        scores: ``[n]``.
+        gains: ``[n]``, from 0.
+        groups: int ``[n]``, from 0.
+        weight: How many rows one without gain stands for.
+    """
+    top = np.full(groups.max() + 1, -np.inf)
+    np.maximum.at(top, groups, scores)
+    shifted = scores - top[groups]
+    sums = np.log(np.bincount(groups, np.where(gains > 0, 1.0, weight) * np.exp(shifted), len(top)))
+    whole = np.bincount(groups, gains, len(top))
+    targets = np.divide(gains, whole[groups], out=np.zeros_like(gains), where=whole[groups] > 0)
+    return float(np.sum(targets * (sums[groups] - shifted)) / np.count_nonzero(whole))
+
+
+def fit_graded_balance(
+    logits: Array, scores: Array, gains: Array, groups: Array, weight: float = 1.0, limit: float = 0.5
+) -> float:
+    """As ``fit_balance``, with gains ``[n]`` in place of labels."""
+    return _least(list_loss, (logits, scores, gains, groups), weight, limit)
+
+
+def standardise(values: Array) -> tuple[float, float]:
+    """Scale and level that bring values to mean 0 and standard deviation 1; (1, 0) where all are equal."""
+    deviation = float(values.std()) if len(values) else 0.0
+    if not np.isfinite(deviation) or deviation <= 0:
+        return 1.0, 0.0
+    return 1.0 / deviation, -float(values.mean()) / deviation
+
+
+def _least(
+    loss: Callable[[Array, Array, Array, float], float],
+    rows: tuple[Array, Array, Array, Array],
+    weight: float,
+    limit: float,
+) -> float:
+    """The balance, of those on a grid, whose loss is the smallest at its best scale."""
+    logits, scores, labels, groups = rows
     mixed = np.unique(groups[labels > 0])
-    rows = np.isin(groups, mixed)
-    if not rows.any() or len(np.unique(labels[rows])) < 2 or scores[rows].std() <= 0 or logits[rows].std() <= 0:
+    kept = np.isin(groups, mixed)
+    if not kept.any() or len(np.unique(labels[kept])) < 2 or scores[kept].std() <= 0 or logits[kept].std() <= 0:
         return 0.0
-    _, compact = np.unique(groups[rows], return_inverse=True)
-    logits, scores, labels = (values[rows].astype(np.float64) for values in (logits, scores, labels))
+    _, compact = np.unique(groups[kept], return_inverse=True)
+    logits, scores, labels = (values[kept].astype(np.float64) for values in (logits, scores, labels))
     unit = logits.std() / scores.std()
     balances = [0.0, *np.geomspace(min(_LEAST_BALANCE, limit), limit, _BALANCES)]
     losses = {
-        (scale, balance): conditional_loss(scale * (logits + balance * unit * scores), labels, compact, weight)
+        (scale, balance): loss(scale * (logits + balance * unit * scores), labels, compact, weight)
         for scale in _SCALES
         for balance in balances
     }

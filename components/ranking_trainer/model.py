@@ -18,14 +18,16 @@ from crossrec.components.features.schema import (
     label_key,
 )
 from crossrec.components.modeling import heads, interactions, interest
-from crossrec.components.modeling.crosses import Crosses, row_of
+from crossrec.components.modeling.crosses import Crosses, named_crosses, row_of
 from crossrec.components.modeling.fields import Fields
 from crossrec.components.modeling.inputs import ItemFeatures, Tensors
 from crossrec.components.modeling.interest.vectors import default_features, flatten_fields
 from crossrec.components.modeling.replicas import replicas, sum_over_replicas
 from crossrec.components.modeling.towers import required_features
 from crossrec.components.modeling.training import TrainableModel
-from crossrec.components.ranking_trainer.config import RankingConfig
+from crossrec.components.ranking_examples.lists import LIST
+from crossrec.components.ranking_trainer import list_loss
+from crossrec.components.ranking_trainer.config import RankingConfig, TaskConfig
 
 _POSITIONS = 256
 
@@ -44,8 +46,7 @@ class RankingModel(TrainableModel):
         """
         super().__init__(**kwargs)
         self.tasks, self._l2, self._table_l2 = config.tasks, config.l2, config.table_l2
-        crosses = tuple(c.name for c in schema.crosses) if config.crosses is None else config.crosses
-        names = [*config.features, *crosses]
+        names = [*config.features, *named_crosses(schema, config.crosses)]
         self._interest_names = [part.features or default_features(schema, config.features) for part in config.interest]
         of_interest = [name for part in self._interest_names for name in part]
         needed = required_features(schema, [*names, *(part.sequence for part in config.interest), *of_interest])
@@ -145,7 +146,7 @@ class RankingModel(TrainableModel):
     def probabilities(
         self, query: Tensors, rows: tf.Tensor, retrieval_scores: tf.Tensor, positions: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Probabilities of each task.
+        """Probabilities of each binary task, and numbers from 0 to 1 that grow with the scores of each graded one.
 
         Args:
             query: Query features ``{name: [B, width]}``.
@@ -170,9 +171,9 @@ class RankingModel(TrainableModel):
         return tf.tensordot(probabilities, tf.constant([task.score_weight for task in self.tasks]), 1)
 
     def _auxiliary_loss(self, logits: tf.Tensor, hidden: list[tf.Tensor], inputs: Tensors) -> tf.Tensor:
-        """The weighted sum over rows and tasks of the losses that interactions have of their own."""
+        """The weighted sum over rows and binary tasks of the losses that interactions have of their own."""
         labels = tf.concat([inputs[label_key(task.label_column)] for task in self.tasks], -1)
-        weights = inputs[WEIGHT] * [task.weight for task in self.tasks]
+        weights = inputs[WEIGHT] * [task.weight if task.type == "binary" else 0.0 for task in self.tasks]
         # Without dropout: else the rest of the logits would hold the difference of two draws.
         rest = logits - self._heads(tf.concat(hidden, -1), training=False)
         total = tf.constant(0.0)
@@ -186,15 +187,30 @@ class RankingModel(TrainableModel):
                 total += tf.reduce_sum(weights * losses)
         return total
 
+    def _list_losses(self, task: TaskConfig, logits: tf.Tensor, inputs: Tensors) -> tf.Tensor:
+        """A graded task's loss of each list, ``[L]``."""
+        gains = list_loss.gains_of(inputs[label_key(task.label_column)][:, 0], task.gain)
+        mask, padded = list_loss.by_list(inputs[LIST][:, 0], (logits, gains, inputs[WEIGHT][:, 0]))
+        return list_loss.LOSSES[task.loss](mask, *padded)
+
     def compute_loss(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
-        """Part of this device in the weighted mean of the tasks' cross-entropies over the whole batch."""
+        """Part of this device in the weighted mean of the tasks' losses over the whole batch.
+
+        Those of binary tasks are means over rows, those of graded ones over lists.
+        """
         logits, penalty, hidden = self._logits(inputs, inputs[ITEM_ROW], training)
         logits = logits[:, 0]
         if self._positions is not None and POSITION in inputs:
             logits += self.position_logits(inputs[POSITION][:, 0])
         total = self._auxiliary_loss(logits, hidden, inputs) if training else tf.constant(0.0)
         total += self._l2 * tf.reduce_sum(penalty)
+        rows = sum_over_replicas(tf.cast(tf.shape(logits)[0], tf.float32))
         for column, task in enumerate(self.tasks):
+            if task.type == "graded":
+                losses = self._list_losses(task, logits[:, column], inputs)
+                lists = sum_over_replicas(tf.cast(tf.size(losses), tf.float32))
+                total += task.weight * tf.math.divide_no_nan(tf.reduce_sum(losses), lists) * rows
+                continue
             labels, weights = inputs[label_key(task.label_column)], inputs[WEIGHT]
             total += task.weight * self._task(
                 labels=labels,
@@ -204,7 +220,7 @@ class RankingModel(TrainableModel):
                 compute_metrics=False,
             )
         # A device may have fewer rows than another, or none, of the last batch of a pass.
-        total /= sum_over_replicas(tf.cast(tf.shape(logits)[0], tf.float32))
+        total /= rows
         if self._table_l2:
             tables = tf.add_n([tf.nn.l2_loss(weight) for weight in self._fields.trainable_weights])
             total += self._table_l2 * tables / replicas()

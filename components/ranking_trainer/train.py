@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from crossrec.components.errors import DataError
+from crossrec.components.evaluation.graded_metrics import mean_ndcg
 from crossrec.components.evaluation.metrics import log_loss
 from crossrec.components.features.item_table import Array, ItemTable
 from crossrec.components.features.schema import (
@@ -27,12 +29,16 @@ from crossrec.components.modeling import inputs, runtime, saving
 from crossrec.components.modeling.lazy_adam import LazyAdam
 from crossrec.components.modeling.training import Monitor, fit
 from crossrec.components.modeling.warm_start import WarmStart
-from crossrec.components.ranking_trainer.config import NegativesConfig, RankingConfig
-from crossrec.components.ranking_trainer.fusion import fit_balance, fit_calibration
+from crossrec.components.ranking_examples.lists import LIST
+from crossrec.components.ranking_trainer.config import NegativesConfig, RankingConfig, TaskConfig
+from crossrec.components.ranking_trainer.fusion import fit_balance, fit_calibration, fit_graded_balance, standardise
 from crossrec.components.ranking_trainer.model import RankingModel
+from crossrec.components.ranking_trainer.reading import read_rows
 
 _EVALUATION_BATCH = 8192
 _VALIDATION_ROWS = 500_000
+NDCG_AT = 10
+"""Ranks that count on validation."""
 
 
 def predict(
@@ -70,14 +76,28 @@ def _of_rows(
     return {name: np.concatenate(values) for name, values in columns.items()}, np.concatenate(out)
 
 
-def weighted_log_loss(model: RankingModel, dataset: tf.data.Dataset) -> float:
-    """The tasks' log losses, weighted as in training."""
+def validation_loss(model: RankingModel, dataset: tf.data.Dataset) -> float:
+    """The tasks' losses, weighted as in training: log loss, or of a graded task what NDCG@10 lacks to 1."""
     columns, logits = _logits_of_rows(model, dataset)
     total = 0.0
     for i, task in enumerate(model.tasks):
-        probabilities = 1.0 / (1.0 + np.exp(-logits[:, i]))
-        total += task.weight * log_loss(columns[label_key(task.label_column)], probabilities, columns[WEIGHT])
+        labels = columns[label_key(task.label_column)]
+        if task.type == "graded":
+            logged = columns[RETRIEVED] == 0
+            loss = 1.0 - mean_ndcg(logits[logged, i], labels[logged], columns[LIST][logged], NDCG_AT, task.gain)
+        else:
+            loss = log_loss(labels, 1.0 / (1.0 + np.exp(-logits[:, i])), columns[WEIGHT])
+        total += task.weight * loss
     return total / sum(task.weight for task in model.tasks)
+
+
+def _monitor(model: RankingModel, dataset: tf.data.Dataset) -> Monitor:
+    """What decides which epoch is kept."""
+    kinds = {task.type for task in model.tasks}
+    if kinds == {"graded"}:
+        return Monitor(f"ndcg@{NDCG_AT}", maximise=True, measure=lambda: 1.0 - validation_loss(model, dataset))
+    name = "log loss" if kinds == {"binary"} else f"log loss and 1 - ndcg@{NDCG_AT}"
+    return Monitor(name, maximise=False, measure=lambda: validation_loss(model, dataset))
 
 
 def fuse(model: RankingModel, dataset: tf.data.Dataset, negatives: NegativesConfig, limit: float = 0.5) -> None:
@@ -85,7 +105,7 @@ def fuse(model: RankingModel, dataset: tf.data.Dataset, negatives: NegativesConf
 
     The balance is fitted to rows that retrieval would hand on; each sampled candidate stands for all those that
     it was drawn from, and a query is what one user asked at one moment. The probabilities are fitted to logged
-    rows, at the places where they were shown.
+    rows, at the places where they were shown. A graded task's balance is fitted to the rows that have grades.
     """
     columns, logits = _logits_of_rows(model, dataset)
     sampled, candidate = columns[RETRIEVED] > 0, columns[CANDIDATE] > 0
@@ -94,6 +114,9 @@ def fuse(model: RankingModel, dataset: tf.data.Dataset, negatives: NegativesConf
     parameters = []
     for i, task in enumerate(model.tasks):
         labels = columns[label_key(task.label_column)]
+        if task.type == "graded":
+            parameters.append(_graded_fusion(task, columns, logits[:, i], limit))
+            continue
         # Among the few that were shown the score says little; they would outvote the many that were not.
         ordered = candidate & (sampled | (labels > 0))
         balance = fit_balance(
@@ -113,11 +136,25 @@ def calibrate(model: RankingModel, dataset: tf.data.Dataset) -> None:
     """Fits scale and level of the logits alone, on a dataset that the model was not trained on."""
     columns, logits = _logits_of_rows(model, dataset)
     sampled = columns[RETRIEVED] > 0
-    fitted = [
-        _calibration(logits[:, i], columns[label_key(task.label_column)], sampled, np.ones_like(sampled))
-        for i, task in enumerate(model.tasks)
-    ]
-    model.set_fusion(np.array([[scale, 0.0, level] for scale, level in fitted], np.float32))
+    parameters = []
+    for i, task in enumerate(model.tasks):
+        if task.type == "graded":
+            scale, level = standardise(logits[~sampled, i])
+        else:
+            labels = columns[label_key(task.label_column)]
+            scale, level = _calibration(logits[:, i], labels, sampled, np.ones_like(sampled))
+        parameters.append([scale, 0.0, level])
+    model.set_fusion(np.array(parameters, np.float32))
+
+
+def _graded_fusion(task: TaskConfig, columns: dict[str, Array], logits: Array, limit: float) -> list[float]:
+    """a, b and c of a graded task."""
+    logged = columns[RETRIEVED] == 0
+    grades, scores = columns[label_key(task.label_column)][logged].astype(np.float64), columns[RETRIEVAL_SCORE][logged]
+    gains = 2.0**grades - 1.0 if task.gain == "exponential" else grades
+    balance = fit_graded_balance(logits[logged], scores, gains, columns[LIST][logged], limit=limit)
+    scale, level = standardise(logits[logged] + balance * scores)
+    return [scale, scale * balance, level]
 
 
 def _calibration(values: Array, labels: Array, sampled: Array, otherwise: Array) -> tuple[float, float]:
@@ -130,15 +167,19 @@ def _calibration(values: Array, labels: Array, sampled: Array, otherwise: Array)
 
 
 def check_labels(data: inputs.TrainingData, config: RankingConfig) -> None:
-    """Looks whether every task has both labels in training.
+    """Looks whether every task has both labels in training, a graded one two grades in one list.
 
     Raises:
         DataError: A task's labels are all equal.
     """
     for task in config.tasks:
         key = label_key(task.label_column)
+        if task.type == "graded":
+            _check_grades(data, config, task)
+            continue
         seen: set[float] = set()
-        for batch in inputs.read_batches(data.patterns["train"], {key: data.spec[key]}, _EVALUATION_BATCH):
+        labels = replace(data, spec={key: data.spec[key]})
+        for batch in read_rows(labels, "train", config, _EVALUATION_BATCH):
             seen |= set(np.unique(batch[key].numpy()).tolist())
             if len(seen) > 1:
                 break
@@ -148,6 +189,20 @@ def check_labels(data: inputs.TrainingData, config: RankingConfig) -> None:
                 f"label {task.label_column!r} is {seen.pop() if seen else 'never set'} in every training row",
                 "Choose a label that varies, or let ranking.negatives.retrieved add negatives.",
             )
+
+
+def _check_grades(data: inputs.TrainingData, config: RankingConfig, task: TaskConfig) -> None:
+    key = label_key(task.label_column)
+    for batch in read_rows(replace(data, spec={key: data.spec[key]}), "train", config, _EVALUATION_BATCH):
+        lists, grades = batch[LIST].numpy()[:, 0], batch[key].numpy()[:, 0]
+        order = np.lexsort((grades, lists))
+        if ((np.diff(lists[order]) == 0) & (np.diff(grades[order]) > 0)).any():
+            return
+    raise DataError(
+        f"ranking.tasks.{task.name}",
+        f"no list of the training split has two different grades {task.label_column!r}",
+        "A list is what one user (or query) asked at one moment, or a request: check which columns these are.",
+    )
 
 
 def train(
@@ -174,21 +229,19 @@ def train(
     runtime.prepare()
     check_labels(data, config)
     tf_keras.utils.set_random_seed(config.training.seed)
-    with runtime.mixed_precision(), runtime.strategy().scope():
+    # Several devices would divide batches by rows, and lists with them.
+    strategy = tf.distribute.get_strategy() if config.learns_lists else runtime.strategy()
+    with runtime.mixed_precision(), strategy.scope():
         model = build(schema, config, table)
         model.compile(optimizer=LazyAdam(config.training.learning_rate))
     if warm is not None:
         warm.start(model, (schema, table, config), _load_former)
     size = config.training.batch_size
-    validation = inputs.read_batches(data.patterns["validation"], data.spec, _EVALUATION_BATCH).take(
-        _VALIDATION_ROWS // _EVALUATION_BATCH
-    )
+    validation = read_rows(data, "validation", config, _EVALUATION_BATCH).take(_VALIDATION_ROWS // _EVALUATION_BATCH)
     history = fit(
         model,
-        inputs.read_batches(
-            data.patterns["train"], data.spec, size, config.training.shuffle_rows, config.training.seed
-        ).prefetch(tf.data.AUTOTUNE),
-        Monitor("log loss", maximise=False, measure=lambda: weighted_log_loss(model, validation)),
+        read_rows(data, "train", config, size, shuffle=True).prefetch(tf.data.AUTOTUNE),
+        _monitor(model, validation),
         config.training if warm is None else warm.shortened(config.training),
         checkpoints,
     )

@@ -62,10 +62,10 @@ class RetrievalModel(TrainableModel):
         self.candidate_tower = Tower(schema, config.item, config.sizes, name="candidate_tower")
         self.popularity = Popularity(table.items + 1, name="popularity") if config.popularity else None
         self._encoders = config.query.encoders
-        sequences = [encoder.sequence for encoder in self._encoders]
-        self._query_features = required_features(schema, [*config.query.features, *sequences])
+        of_encoders = [name for encoder in self._encoders for name in encoder.query_features]
+        self._query_features = required_features(schema, [*config.query.features, *of_encoders])
         self._item_features = required_features(schema, config.item.features)
-        of_items = [*self._item_features, *(name for encoder in self._encoders for name in encoder.features or ())]
+        of_items = [*self._item_features, *(name for encoder in self._encoders for name in encoder.item_features)]
         self._items = ItemFeatures(without_unseen(table, config.item.cold_start), list(dict.fromkeys(of_items)))
         self.items = table.items
         probabilities = sampling_probabilities(table.frequencies)
@@ -130,8 +130,8 @@ class RetrievalModel(TrainableModel):
         """The features of the query tower, and those of recent items that its encoders see."""
         known = {name: features[name] for name in self._query_features}
         for encoder in self._encoders:
-            if encoder.features is not None:
-                found = self._items(features[encoder.sequence], encoder.features)
+            if encoder.item_features:
+                found = self._items(features[encoder.sequence], encoder.item_features)
                 known |= {history_key(encoder.sequence, name): values for name, values in found.items()}
         return known
 
@@ -265,11 +265,13 @@ class RetrievalModel(TrainableModel):
             own_counts = self._negatives.expected_counts(rows, size) if alone else None
         return Comparison(own, others, masked, counts, own_counts, self.items), batch
 
-    def embed_catalogue(self) -> Array:
-        """Embeddings of all items and of the unknown one, float32 ``[N + 1, D]``."""
+    def embed_catalogue(self, rows: Array | None = None) -> Array:
+        """Embeddings of all items and of the unknown one, float32 ``[N + 1, D]``, or of some rows ``[n]`` of these."""
         if self.graph is not None and self.graph.has_edges:
             self.fold_graph()
+        wanted = np.arange(self.items + 1) if rows is None else rows
         embed = tf.function(self.embed_items, autograph=False, reduce_retracing=True)
-        chunks = [np.arange(start, min(start + _ROWS, self.items + 1)) for start in range(0, self.items + 1, _ROWS)]
+        # At least one chunk, so that no rows have a width too.
+        chunks = [wanted[start : start + _ROWS] for start in range(0, max(len(wanted), 1), _ROWS)]
         out: Array = np.concatenate([embed(tf.constant(chunk, tf.int64)).numpy() for chunk in chunks])
         return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
@@ -13,12 +13,13 @@ from crossrec.components.candidate_indexer.index import ExactIndex
 from crossrec.components.candidate_indexer.partitioned import PartitionedIndex
 from crossrec.components.feature_transform.transform import ITEM_VOCABULARY
 from crossrec.components.features.config import RawKind
-from crossrec.components.features.item_table import ItemTable
+from crossrec.components.features.item_table import Array, ItemTable
 from crossrec.components.features.preprocessing import RAW_DTYPES, dense_to_sparse
 from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.ranking_trainer.model import RankingModel
 from crossrec.components.retrieval_trainer.model import RetrievalModel
 from crossrec.components.serving_bundle.config import ServingConfig
+from crossrec.components.serving_bundle.texts import QueryTexts
 from crossrec.serving.contract import names
 
 Tensors = Mapping[str, tf.Tensor]
@@ -37,6 +38,8 @@ class BundleParts:
         ranking: The trained ranking model.
         version_file: File with the line ``version<TAB>NUMBER``, replaced when the bundle is published.
         search_inputs: Further inputs of a search: ``k``, ``probes``.
+        encoders: Encoders of the query's texts by key, as ``load_encoder`` gives them.
+        centres: Centres of their clusters by encoded column, float32 ``[K, dimension]``.
     """
 
     schema: FeatureSchema
@@ -47,6 +50,8 @@ class BundleParts:
     ranking: RankingModel
     version_file: str
     search_inputs: tuple[str, ...] = ()
+    encoders: Mapping[str, Any] = field(default_factory=dict)
+    centres: Mapping[str, Array] = field(default_factory=dict)
 
 
 class Bundle(tf.Module):
@@ -57,7 +62,11 @@ class Bundle(tf.Module):
         super().__init__(name="bundle")
         self._kinds: dict[str, RawKind] = dict(parts.schema.raw_query)
         self._widths = dict(parts.schema.raw_widths)
-        self._transform = tft.TFTransformOutput(f"{parts.graphs}/query").transform_features_layer()
+        graph = tft.TFTransformOutput(f"{parts.graphs}/query")
+        self._transform = graph.transform_features_layer()
+        # A column that only an encoder reads is no input of the transform.
+        self._read = frozenset(graph.raw_feature_spec())
+        self._texts = QueryTexts(parts.schema, parts.encoders, parts.centres)
         self._features = [feature.name for feature in parts.schema.side("query")]
         self._retrieval, self._index, self._ranking = parts.retrieval, parts.index, parts.ranking
         self._candidates = min(max(config.candidates, config.list_size), parts.table.items)
@@ -66,6 +75,8 @@ class Bundle(tf.Module):
         # The last row is the padding of a short list.
         self._ids = _strings([*parts.table.ids, names.PADDING_ITEM], "item_ids")
         self._display = {name: _strings([*parts.table.display[name], ""], name) for name in config.display}
+        gone = parts.table.removed
+        self._removed = None if gone is None else tf.Variable(gone, trainable=False, name="removed_items")
         self._rows = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(
                 f"{parts.graphs}/{ITEM_VOCABULARY}",
@@ -124,9 +135,11 @@ class Bundle(tf.Module):
         }
 
     def rank(self, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """Scores of given items; an unknown item is scored as one of which nothing is known."""
+        """Scores of given items; an unknown one, or one that was removed, is scored as one of which nothing is known."""
         query, embedding = self._encode(inputs)
         rows = self._rows.lookup(inputs[names.CANDIDATE_ITEMS])
+        if self._removed is not None:
+            rows = tf.where(tf.gather(self._removed, tf.maximum(rows, 0)), tf.constant(-1, rows.dtype), rows)
         probabilities = self._ranking.probabilities(query, rows, self._index.score(embedding, rows))
         return {
             names.SCORES: self._ranking.score(probabilities),
@@ -156,8 +169,8 @@ class Bundle(tf.Module):
 
     def _encode(self, inputs: Tensors) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Transformed query features ``{name: [B, width]}`` and the query's embedding ``[B, D]``."""
-        raw = {name: dense_to_sparse(inputs[name], kind) for name, kind in self._kinds.items()}
-        transformed = self._transform(raw)
+        raw = {name: dense_to_sparse(inputs[name], kind) for name, kind in self._kinds.items() if name in self._read}
+        transformed = self._transform({**raw, **self._texts.columns(inputs)})
         query = {name: transformed[name] for name in self._features}
         return query, self._retrieval.embed_queries(query)
 

@@ -23,9 +23,12 @@ ServingBundleSpec = make_spec(
         "retrieval_model": artifacts.RetrievalModel,
         "candidate_index": artifacts.CandidateIndex,
         "ranking_model": artifacts.RankingModel,
+        "text_encoders": artifacts.TextEncoders,
+        "text_embeddings": artifacts.TextEmbeddings,
     },
     outputs={"bundle": artifacts.ServingBundle},
     parameters={"config": str, "code_digest": str},
+    optional=("text_encoders", "text_embeddings"),
 )
 
 
@@ -40,7 +43,8 @@ class ServingBundle(base_component.BaseComponent):
 
         Args:
             channels: ``interactions`` (for golden requests), ``transform_graphs``, ``cross_set``, ``item_table``,
-                ``retrieval_model``, ``candidate_index``, ``ranking_model``.
+                ``retrieval_model``, ``candidate_index``, ``ranking_model``; where the spec has encoders
+                ``text_encoders`` and ``text_embeddings``.
             config: Sizes and names.
             code_digest: Digest of the code, so that the cache notices a change.
         """

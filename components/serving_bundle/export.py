@@ -19,6 +19,8 @@ from crossrec.components.ranking_trainer.config import RankingConfig
 from crossrec.components.retrieval_trainer import train as retrieval
 from crossrec.components.serving_bundle.bundle import Bundle, BundleParts
 from crossrec.components.serving_bundle.config import ServingConfig
+from crossrec.components.text.export import load_encoder
+from crossrec.components.text_embedder.clusters import centres_path, read_centres
 from crossrec.serving.contract import names, prediction_logs
 
 _GOLDEN_CANDIDATES = 8
@@ -29,7 +31,8 @@ def load_parts(directories: Mapping[str, str], version_file: str) -> BundleParts
 
     Args:
         directories: ``transform_graphs``, ``cross_set``, ``item_table``, ``retrieval_model``,
-            ``candidate_index``, ``ranking_model``.
+            ``candidate_index``, ``ranking_model``; where the query has texts that an encoder reads, ``text_encoders``
+            and ``text_embeddings`` too.
         version_file: See BundleParts.
     """
     schema = FeatureSchema.read(directories["cross_set"])
@@ -37,15 +40,27 @@ def load_parts(directories: Mapping[str, str], version_file: str) -> BundleParts
     towers = retrieval.load(directories["retrieval_model"], schema, table, served=True)
     ranker = ranking.build(schema, saving.read_config(directories["ranking_model"], RankingConfig), table)
     saving.restore(directories["ranking_model"], ranker)
+    encodings = [encoding for encoding in schema.encodings if encoding.side == "query"]
     return BundleParts(
         schema=schema,
         graphs=directories["transform_graphs"],
         table=table,
         retrieval=towers,
-        index=load_index(directories["candidate_index"], table.display),
+        index=load_index(directories["candidate_index"], table.display, table.removed),
         ranking=ranker,
         version_file=version_file,
         search_inputs=IndexReport.read(directories["candidate_index"]).inputs,
+        encoders={
+            key: load_encoder(f"{directories['text_encoders']}/{key}")
+            for key in {encoding.encoder for encoding in encodings}
+        },
+        centres={
+            encoding.encoded_column: read_centres(
+                centres_path(directories["text_embeddings"], encoding.encoder, encoding.clusters)
+            )
+            for encoding in encodings
+            if encoding.clusters is not None
+        },
     )
 
 
@@ -103,7 +118,8 @@ def _calls(
     table: ItemTable, requests: Mapping[str, Array], search: Mapping[str, Array], count: int
 ) -> list[tuple[str, dict[str, Any]]]:
     """One request at a time for ``recommend``, one for ``retrieve``, and one of an unknown item for ``rank``."""
-    popular = table.ids[np.argsort(-table.frequencies, kind="stable")[:_GOLDEN_CANDIDATES]]
+    present = table.present
+    popular = table.ids[present[np.argsort(-table.frequencies[present], kind="stable")[:_GOLDEN_CANDIDATES]]]
     candidates = np.array([[*popular, "an item that no catalogue has"]], object)
     calls = []
     for row in range(count):

@@ -41,7 +41,8 @@ class EncoderTrainingConfig(Frozen):
         pairs: Most different pairs that are learnt from, the most frequent ones first.
         epochs: Passes over them.
         batch_size: Pairs of a batch; each pair's negatives are the others of its batch.
-        learning_rate: Highest one of the schedule.
+        learning_rate: Highest one of the schedule; by default 0.01 for a small encoder, 0.001 for adapters, 0.00005 for
+            all weights of a pretrained one.
         temperature: Divides the cosines in the softmax.
         seed: Of the order, of dropout and of new weights.
     """
@@ -51,7 +52,7 @@ class EncoderTrainingConfig(Frozen):
     pairs: int = Field(default=200_000, ge=1)
     epochs: int = Field(default=3, ge=1)
     batch_size: int = Field(default=128, ge=2)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float | None = Field(default=None, gt=0)
     temperature: float = Field(default=0.05, gt=0)
     seed: int = 0
 

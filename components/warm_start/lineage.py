@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tfx.types import artifact_utils
+
 from crossrec.components import properties
 from crossrec.components.warm_start.records import PARTS, ReleaseRecord
 
@@ -24,6 +26,10 @@ def record_parts(bundle: Any, inputs: properties.Artifacts, interactions: Any) -
     bundle.set_int_custom_property(
         properties.TRAINED_UNTIL, interactions.get_int_custom_property(properties.TRAINED_UNTIL)
     )
+    table = artifact_utils.get_single_instance(inputs["item_table"])
+    if table.has_custom_property(properties.MODELS_FROM):
+        bundle.set_int_custom_property(properties.MODELS_FROM, table.get_int_custom_property(properties.MODELS_FROM))
+        bundle.set_string_custom_property(properties.CATALOGUE, table.get_string_custom_property(properties.CATALOGUE))
 
 
 def record_of(bundle: Any, version: int) -> ReleaseRecord | None:
@@ -44,4 +50,6 @@ def record_of(bundle: Any, version: int) -> ReleaseRecord | None:
         fingerprint=str(bundle.get_string_custom_property(properties.INPUT_FINGERPRINT)),
         trained_until=int(bundle.get_int_custom_property(properties.TRAINED_UNTIL)),
         artifacts=artifacts,
+        models_from=int(bundle.get_int_custom_property(properties.MODELS_FROM)),
+        catalogue=str(bundle.get_string_custom_property(properties.CATALOGUE)),
     )

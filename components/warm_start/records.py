@@ -25,12 +25,16 @@ class ReleaseRecord(Frozen):
         fingerprint: Of the data that it was made of; "" where it is not known.
         trained_until: Unix second before which all rows lie that its weights were trained on.
         artifacts: Where what it was made of lies, by name.
+        models_from: The release whose models it has, with a newer catalogue; 0 where its models were trained for it.
+        catalogue: Of the files of that catalogue; "" where its models were trained for it.
     """
 
     version: int
     fingerprint: str
     trained_until: int
     artifacts: Mapping[str, str]
+    models_from: int = 0
+    catalogue: str = ""
 
 
 def write_record(record: ReleaseRecord, serving_root: str, model_name: str) -> None:

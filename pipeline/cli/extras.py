@@ -9,6 +9,7 @@ _FIRST_IMPORTS = {
     "simulate": "pyarrow",
     "run": "tfx",
     "backfill": "tfx",
+    "reindex": "tfx",
     "demo": "tfx",
     "compile": "tfx",
     "submit": "kfp",

@@ -7,7 +7,19 @@ import sys
 from collections.abc import Sequence
 
 import crossrec
-from crossrec.pipeline.cli import backfill, compile, demo, experiment, query, release, run, serve, simulate, submit
+from crossrec.pipeline.cli import (
+    backfill,
+    compile,
+    demo,
+    experiment,
+    query,
+    reindex,
+    release,
+    run,
+    serve,
+    simulate,
+    submit,
+)
 from crossrec.pipeline.cli.extras import missing_extra
 
 _DESCRIPTION = """\
@@ -21,6 +33,7 @@ From nothing to recommendations, step by step:
   crossrec release --help                 canary, promote, roll back what is served
   crossrec experiment --help              compare versions on users
   crossrec backfill --help                make up for days that were missed
+  crossrec reindex --help                 put the newest catalogue into the model, without training
 or all of it at once:
   crossrec demo
 and on a cluster, with Kubeflow Pipelines:
@@ -31,7 +44,7 @@ and on a cluster, with Kubeflow Pipelines:
 _EPILOG = """\
 `crossrec COMMAND --help` tells more about a command. query and release need the
 light core only, and so does serve where TensorFlow Serving is installed; simulate,
-run, backfill, demo, compile, submit, experiment analyse and the local server need
+run, backfill, reindex, demo, compile, submit, experiment analyse and the local server need
 pip install 'crossrec[pipeline]', in Python 3.10.
 Exit codes: 0 well, 1 failed, 2 wrong usage or input, 3 nothing published, since
 the model was not good enough, or no verdict on an experiment.
@@ -55,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"crossrec {crossrec.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for module in (simulate, run, backfill, serve, release, experiment, query, demo, compile, submit):
+    for module in (simulate, run, backfill, reindex, serve, release, experiment, query, demo, compile, submit):
         module.add_parser(commands)
     options = parser.parse_args(arguments)
     missing = missing_extra(options.command)

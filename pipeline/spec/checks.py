@@ -7,16 +7,17 @@ import re
 from collections.abc import Iterable
 
 from crossrec.components.cross_selector.auto import check_auto
-from crossrec.components.evaluation.config import LIST_METRICS, MEASURED_LISTS, TASK_METRICS
-from crossrec.components.example_gen.config import INTERACTION_LABEL, RECENT_ITEMS
+from crossrec.components.evaluation.config import LIST_METRICS, MEASURED_LISTS, task_metrics
+from crossrec.components.example_gen.config import INTERACTION_LABEL, NO_TIME, RECENT_ITEMS
 from crossrec.components.features.config import NAME, Categorical, RecentItems, raw_columns
-from crossrec.components.features.crosses import StatisticsCross, check_crosses, expand
+from crossrec.components.features.crosses import FOUND, StatisticsCross, check_crosses, check_vectors, expand
 from crossrec.components.features.schema import is_padded
+from crossrec.components.modeling.encoders.query_attention import QueryAttentionConfig
 from crossrec.pipeline.spec.beam import check_beam
 from crossrec.pipeline.spec.spec import Spec
 from crossrec.serving.contract import names as contract
 
-_COMPUTED = (RECENT_ITEMS, INTERACTION_LABEL)
+_COMPUTED = (RECENT_ITEMS, INTERACTION_LABEL, NO_TIME)
 _INPUTS = (contract.EXCLUDE_ITEMS, contract.CANDIDATE_ITEMS, "self")
 _OUTPUTS = (contract.ITEM_IDS, contract.SCORES, contract.MODEL_VERSION)
 
@@ -25,9 +26,11 @@ def check(spec: Spec) -> list[str]:
     """The combinations that cannot work: one line each, with field, value and mend."""
     return [
         *_columns(spec),
+        *_times(spec),
         *check_crosses(spec.crosses.explicit, spec.features, spec.labels),
         *(check_auto(spec.features, spec.crosses.auto) if spec.crosses.auto is not None else ()),
         *_towers(spec),
+        *_encoders(spec),
         *_ranking(spec),
         *_evaluation(spec),
         *_index(spec),
@@ -40,11 +43,11 @@ def _columns(spec: Spec) -> Iterable[str]:
     table = spec.data.interactions
     outcomes = {
         table.item: "the item, which is what is predicted",
-        **{label: "a label" for label in spec.labels},
+        **{label: "a label" for label in (*spec.labels, *table.grades)},
     }
     if table.position:
         outcomes[table.position] = "the position, which no request knows"
-    roles = {table.user: "string", table.timestamp: "int", RECENT_ITEMS: "strings"}
+    roles = {table.user: "string", table.time_column: "int", RECENT_ITEMS: "strings"}
     for name, feature in spec.features.query.items():
         where = f"features.query.{name}"
         if feature.column in outcomes:
@@ -80,6 +83,26 @@ def _columns(spec: Spec) -> Iterable[str]:
             isinstance(feature, Categorical) and not feature.multi_valued
         ):
             yield f"features.item.{name}.type: {feature.type!r} cannot read the item id. Use 'categorical'"
+
+
+def _times(spec: Spec) -> Iterable[str]:
+    """What asks for times that the data do not have, or for a cut in time where ids split them."""
+    if spec.data.interactions.timestamp is None:
+        timed = {
+            "crosses.auto": spec.crosses.auto is not None,
+            "retrieval.popularity": spec.retrieval.popularity is not None,
+            "ranking.last_days": spec.ranking.last_days is not None,
+        }
+        for field in (field for field, asked in timed.items() if asked):
+            yield f"{field}: learns from the order of time, and the data have none. Name data.interactions.timestamp"
+        for place, cross in enumerate(spec.crosses.explicit):
+            if isinstance(cross, StatisticsCross) and cross.by == "time":
+                yield f"crosses.explicit.{place}.by: 'time', and the data have none. Use 'user'"
+    if spec.data.split.by != "time" and spec.warm_start is not None:
+        yield (
+            "warm_start: a release must not have seen the rows that this run measures on, which only a split by time "
+            f"makes sure; data.split is by {spec.data.split.by}. Leave warm_start out"
+        )
 
 
 def _names(spec: Spec, field: str, names: Iterable[str], side: str | None) -> Iterable[str]:
@@ -118,19 +141,54 @@ def _towers(spec: Spec) -> Iterable[str]:
         )
 
 
+def _encoders(spec: Spec) -> Iterable[str]:
+    query, item = spec.features.query, spec.features.item
+    for place, encoder in enumerate(spec.retrieval.query.encoders):
+        where = f"retrieval.query.encoders.{place}"
+        if not isinstance(query.get(encoder.sequence), RecentItems):
+            known = ", ".join(name for name, feature in query.items() if isinstance(feature, RecentItems))
+            yield (
+                f"{where}.sequence: {encoder.sequence!r} is no feature of type recent_items. "
+                f"Known: {known or '(none: add one to features.query)'}"
+            )
+        for name in encoder.features or ():
+            if name not in item:
+                yield f"{where}.features: {name!r} is no item feature. Known: {', '.join(item)}"
+        if not isinstance(encoder, QueryAttentionConfig):
+            continue
+        for field, there, name in (("query", query, encoder.query), ("keys", item, encoder.keys)):
+            if name not in there:
+                known = ", ".join(other for other, feature in there.items() if feature.kind == "dense")
+                side = "item" if there is item else "query"
+                yield f"{where}.{field}: {name!r} is no feature of the {side}. Known: {known or '(none)'}"
+        if encoder.query in query and encoder.keys in item:
+            yield from check_vectors((encoder.query, encoder.keys), spec.features, f"{where}.query and keys")
+
+
 def _ranking(spec: Spec) -> Iterable[str]:
     crosses = [cross.name for cross in expand(spec.features, spec.crosses.explicit)[1]]
     yield from _names(spec, "ranking.features", spec.ranking.features, None)
     for name in set(spec.ranking.features) & set(crosses):
         yield f"ranking.features: {name!r} is a cross. Name it under ranking.crosses, or leave that out for all"
     for name in spec.ranking.crosses or ():
-        if name not in crosses:
-            yield f"ranking.crosses: {name!r} is not defined. Known: {', '.join(crosses) or '(none)'}"
+        if name == FOUND and spec.crosses.auto is None:
+            yield f"ranking.crosses: {name!r} stands for what 'crosses.auto' finds, which is not set. Add that section"
+        elif name not in (*crosses, FOUND):
+            yield (
+                f"ranking.crosses: {name!r} is not defined. Known: {', '.join(crosses) or '(none)'}, "
+                f"and {FOUND!r} for all that 'crosses.auto' finds"
+            )
     yield from _interest(spec)
+    grades = spec.data.interactions.grades
     for place, task in enumerate(spec.ranking.tasks):
-        if task.label_column not in spec.labels:
+        if task.type == "graded" and task.label_column not in grades:
+            known = ", ".join(grades) or "(none: name them under data.interactions.grades)"
+            yield f"ranking.tasks.{place}.label: {task.label_column!r} is no column of grades. Known: {known}"
+        elif task.type == "binary" and task.label_column in grades:
+            yield f"ranking.tasks.{place}.type: 'binary', but {task.label_column!r} holds grades. Use 'graded'"
+        elif task.type == "binary" and task.label_column not in spec.labels:
             yield f"ranking.tasks.{place}.label: {task.label_column!r} is no label. Known: {', '.join(spec.labels)}"
-    if not spec.data.interactions.labels and not spec.ranking.negatives.retrieved:
+    if not (spec.data.interactions.labels or grades) and not spec.ranking.negatives.retrieved:
         yield (
             "ranking.negatives.retrieved: 0, and the data have no labels, so every row is a positive. "
             "Give at least 1, or name data.interactions.labels"
@@ -173,7 +231,11 @@ def _evaluation(spec: Spec) -> Iterable[str]:
     texts = [column for column, kind in raw_columns(spec.features, "query").items() if kind == "string"]
     measured = [
         *(f"{source}/{name}@{k}" for source in MEASURED_LISTS for name in LIST_METRICS for k in spec.evaluation.k),
-        *(f"ranking/{task.name}/{name}" for task in spec.ranking.tasks for name in TASK_METRICS),
+        *(
+            f"ranking/{task.name}/{name}"
+            for task in spec.ranking.tasks
+            for name in task_metrics(task.type, spec.evaluation.k)
+        ),
     ]
     for place, threshold in enumerate(spec.evaluation.thresholds):
         if threshold.metric not in measured:

@@ -51,7 +51,7 @@ class Spec(Frozen):
 
     Attributes:
         name: Name of the pipeline.
-        data: Where the tables lie, what their columns mean, how time splits them.
+        data: Where the tables lie, what their columns mean, how they are split.
         validation: Schemas.
         features: What each raw column becomes.
         crosses: Crosses of features: explicit ones, and how to find others.
@@ -82,7 +82,7 @@ class Spec(Frozen):
     @property
     def labels(self) -> tuple[str, ...]:
         """Label columns of the examples; without labels in the data every row has ``interaction`` 1."""
-        return self.data.interactions.labels or ("interaction",)
+        return self.data.interactions.all_labels
 
     @property
     def positive_label(self) -> str:

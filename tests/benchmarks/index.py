@@ -56,6 +56,7 @@ def build(directory: str) -> dict[str, Any]:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     from crossrec.components.candidate_indexer.build import build_index
     from crossrec.components.candidate_indexer.config import IndexConfig
+    from crossrec.components.candidate_indexer.divide import IndexedItems
     from crossrec.components.candidate_indexer.index import ExactIndex
     from crossrec.components.candidate_indexer.partitioned import PartitionedIndex, Probing
     from crossrec.components.candidate_indexer.tuning import nearest
@@ -65,7 +66,7 @@ def build(directory: str) -> dict[str, Any]:
     queries = np.load(f"{directory}/queries.npy")
     np.save(f"{directory}/truth.npy", nearest(ExactIndex(embeddings), queries, K))
     config, users = IndexConfig(type="partitioned"), np.arange(len(queries)) // 2
-    report, parts = build_index(embeddings, queries, users, config, K)
+    report, parts = build_index(IndexedItems(embeddings), queries, users, config, K)
     assert parts is not None
     exact = ExactIndex(embeddings)
     module, signatures = tf.Module(), {}

@@ -13,9 +13,13 @@ from crossrec.components.features.frozen import Frozen
 Pairs = Literal["all", "any"]
 Statistic = Literal["count", "rate"]
 Measure = Literal["dot", "cosine"]
+TextMeasure = Literal["bm25", "share", "coverage", "matched"]
 Granularity = Annotated[int, Field(ge=2, le=10_000)]
+FOUND = "found"
+"""Stands for all crosses that ``crosses.auto`` finds where a model names its crosses."""
+
 _MOST_BUCKETS = 2**31 - 2
-_SUFFIXES = {"statistics": "_statistics", "similarity": "_similarity"}
+_SUFFIXES = {"statistics": "_statistics", "similarity": "_similarity", "bm25": "_bm25"}
 
 
 def default_name(kind: str, inputs: tuple[str, ...]) -> str:
@@ -39,6 +43,8 @@ class _Cross(Frozen):
         inputs: tuple[str, ...] = getattr(self, "inputs", ())
         if not re.fullmatch(NAME, self.name):
             raise ValueError(f"name {self.name!r} is no name for a cross. Use letters, digits and '_', a letter first")
+        if self.name == FOUND:
+            raise ValueError(f"name {FOUND!r} stands for the crosses that 'crosses.auto' finds. Give another name")
         if len(set(inputs)) != len(inputs):
             raise ValueError(f"crosses a feature with itself: {list(inputs)}. Name each input once")
         granularities: tuple[int, ...] = getattr(self, "granularities", ())
@@ -135,7 +141,8 @@ class SimilarityCross(_Cross):
     """How alike two vectors are.
 
     Attributes:
-        inputs: Two features of type ``vector`` and of one dimension.
+        inputs: Two features of type ``vector``, or ``text`` with an ``encoder``, of one dimension; two texts have one
+            and the same encoder.
         measures: ``dot`` and ``cosine``; the cosine of a vector of zeros is 0.
     """
 
@@ -150,12 +157,50 @@ class SimilarityCross(_Cross):
         return self
 
 
+class BM25Cross(_Cross):
+    """How well the words of the query match texts of the item; formulas and sources are in bm25.py.
+
+    Attributes:
+        inputs: A feature of type ``text`` (hashed words) of the query, then one to three of the item, all with the same
+            ``hash_buckets`` and ``ngrams``.
+        weights: Of each text of the item; all 1 if left out.
+        k1: How late repeated words saturate; 0 only asks whether a word is there.
+        b: How much long texts are held down, 0 to 1.
+        measures: ``bm25``; ``share``, the same over the most that any item could have, 0 to 1; ``coverage``, the share
+            of the query's weight (idf) that is found, 0 to 1; ``matched``, 1 where every word is found.
+    """
+
+    type: Literal["bm25"] = "bm25"
+    inputs: tuple[str, ...] = Field(min_length=2, max_length=4)
+    weights: tuple[Annotated[float, Field(gt=0, le=1e6)], ...] = ()
+    k1: float = Field(default=1.2, ge=0, le=1e3)
+    b: float = Field(default=0.75, ge=0, le=1)
+    measures: tuple[TextMeasure, ...] = Field(default=("bm25", "coverage", "matched"), min_length=1, max_length=4)
+
+    @model_validator(mode="after")
+    def _weights_and_measures(self) -> BM25Cross:
+        texts = self.inputs[1:]
+        if self.weights and len(self.weights) != len(texts):
+            raise ValueError(
+                f"weights {list(self.weights)} are {len(self.weights)} numbers for the {len(texts)} texts "
+                f"{list(texts)}. Give one for each, or leave them out"
+            )
+        if len(set(self.measures)) != len(self.measures):
+            raise ValueError(f"measures {list(self.measures)} name one twice. Name each once")
+        return self
+
+    @property
+    def field_weights(self) -> tuple[float, ...]:
+        """The weight of each text of the item."""
+        return self.weights or (1.0,) * (len(self.inputs) - 1)
+
+
 def _hashed_if_left_out(values: Any) -> Any:
     return {**values, "type": "hashed"} if isinstance(values, dict) and "type" not in values else values
 
 
 CrossConfig = Annotated[
-    Union[HashedCross, VocabularyCross, StatisticsCross, SimilarityCross],
+    Union[HashedCross, VocabularyCross, StatisticsCross, SimilarityCross, BM25Cross],
     Field(discriminator="type"),
     BeforeValidator(_hashed_if_left_out),
 ]

@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from crossrec.components.features.crosses.config import HashedCross, SimilarityCross, StatisticsCross, VocabularyCross
+from crossrec.components.features.crosses.bm25 import fit_terms
+from crossrec.components.features.crosses.config import (
+    BM25Cross,
+    HashedCross,
+    SimilarityCross,
+    StatisticsCross,
+    VocabularyCross,
+)
 from crossrec.components.features.crosses.counts import Array, KeyedCounts
 from crossrec.components.features.crosses.coverage import ENOUGH, Coverage
 from crossrec.components.features.crosses.hashing import PADDING, cross_keys_numpy
@@ -30,7 +37,7 @@ class CrossCounts:
 
     Attributes:
         coverage: Its combinations.
-        vocabulary: Occurrences of each combination, of a cross by vocabulary.
+        vocabulary: Occurrences of each combination, of a cross by vocabulary; of each term of the queries, of BM25.
         statistics: Rows and labels by combination and part, of a cross of statistics.
     """
 
@@ -74,7 +81,7 @@ class CrossFitter:
         for cross in self._schema.crosses:
             config = cross.config
             counts[cross.name] = CrossCounts(
-                vocabulary=KeyedCounts(1) if isinstance(config, VocabularyCross) else None,
+                vocabulary=KeyedCounts(1) if isinstance(config, (VocabularyCross, BM25Cross)) else None,
                 statistics=StatisticsCounts(config.parts) if isinstance(config, StatisticsCross) else None,
             )
         return counts
@@ -87,7 +94,9 @@ class CrossFitter:
             batch: Transformed interactions ``{name: [n, width]}``: query features, item rows, labels, times, users.
         """
         for cross in self._schema.crosses:
-            if not isinstance(cross.config, SimilarityCross):
+            if isinstance(cross.config, BM25Cross):
+                _add_each(counts[cross.name].vocabulary, batch[cross.inputs[0]])
+            elif not isinstance(cross.config, SimilarityCross):
                 self._add(counts[cross.name], cross, batch)
         return counts
 
@@ -121,14 +130,15 @@ class CrossFitter:
             keys = once_numpy(keys)
         present = keys[keys != PADDING]
         counts.coverage.add(present)
-        if counts.vocabulary is not None:
-            counts.vocabulary.add(present, np.ones((len(present), 1), np.int64))
+        _add_each(counts.vocabulary, keys)
         if counts.statistics is not None and isinstance(config, StatisticsCross):
             parts = part_of(batch[TIMESTAMP][:, 0], batch[USER][:, 0], self._boundaries[cross.name], config.parts)
             counts.statistics.add(keys, batch[label_key(config.label or self._label)][:, 0], parts)
 
     def _fit(self, cross: CrossOutput, counts: CrossCounts) -> tuple[CrossOutput, dict[str, Array]]:
         config = cross.config
+        if isinstance(config, BM25Cross):
+            return self._fit_terms(cross, counts)
         found: dict[str, object] = {}
         arrays: dict[str, Array] = {}
         if counts.vocabulary is not None and isinstance(config, VocabularyCross):
@@ -145,6 +155,26 @@ class CrossFitter:
             covered = counts.coverage.describe(cross.buckets if isinstance(config, HashedCross) else 0, enough)
             found |= vars(covered)
         return cross.model_copy(update=found), arrays
+
+    def _fit_terms(self, cross: CrossOutput, counts: CrossCounts) -> tuple[CrossOutput, dict[str, Array]]:
+        # The last row is the item of which nothing is known.
+        table = fit_terms([self._items[name][:-1] for name in cross.inputs[1:]])
+        asked, times = counts.vocabulary.sums() if counts.vocabulary is not None else (table.keys[:0], table.keys[:0])
+        known = times[np.isin(asked, table.keys)].sum() / max(times.sum(), 1)
+        taken, ids = np.count_nonzero(table.keys), self._schema.feature(cross.inputs[0]).cardinality - 1
+        # So many words, spread by chance, take so many of the ids (Whang, Vander-Zanden, Taylor 1990, "A linear-time
+        # probabilistic counting algorithm for database applications").
+        words = -ids * np.log1p(-min(taken, ids - 0.5) / ids)
+        shared = -np.expm1((max(words, 1.0) - 1.0) * np.log1p(-1.0 / ids)) if ids > 1 else 0.0
+        found = {"distinct": round(words), "collision_rate": round(shared, 6), "coverage": round(float(known), 6)}
+        return cross.model_copy(update=found), dict(vars(table))
+
+
+def _add_each(counts: KeyedCounts | None, keys: Array) -> None:
+    """Counts each key that is no padding once."""
+    if counts is not None:
+        present = keys[keys != PADDING]
+        counts.add(present, np.ones((len(present), 1), np.int64))
 
 
 def needs_times(schema: FeatureSchema) -> bool:

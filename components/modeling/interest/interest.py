@@ -26,6 +26,16 @@ class SequenceConfig(Frozen):
     sequence: str
     features: tuple[str, ...] | None = Field(default=None, min_length=1)
 
+    @property
+    def query_features(self) -> tuple[str, ...]:
+        """The query features that it is computed from."""
+        return (self.sequence,)
+
+    @property
+    def item_features(self) -> tuple[str, ...]:
+        """The features of the sequence's items that it is computed from, as far as they are named."""
+        return self.features or ()
+
 
 class Interest(tf_keras.layers.Layer):
     """What a sequence of items says about candidates.

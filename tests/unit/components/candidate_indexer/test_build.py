@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from crossrec.components.candidate_indexer.build import PARTITION_FROM, build_index, load_index, write_partitions
 from crossrec.components.candidate_indexer.config import IndexConfig
+from crossrec.components.candidate_indexer.divide import IndexedItems
 from crossrec.components.candidate_indexer.index import ExactIndex, write_index
 from crossrec.components.candidate_indexer.partitioned import PartitionedIndex
 from crossrec.components.candidate_indexer.partitions import Partitions
@@ -25,7 +26,7 @@ PARTITIONED = IndexConfig(type="partitioned", recall_target=0.9, filters=("colou
 
 @pytest.fixture(scope="module")
 def built():
-    return build_index(EMBEDDINGS, QUERIES, USERS, PARTITIONED, DEPTH)
+    return build_index(IndexedItems(EMBEDDINGS), QUERIES, USERS, PARTITIONED, DEPTH)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_recall_by_hand():
 
 
 def test_small_catalogues_are_searched_exactly_unless_the_spec_says_otherwise(tmp_path):
-    report, parts = build_index(EMBEDDINGS, QUERIES, USERS, IndexConfig(), DEPTH)
+    report, parts = build_index(IndexedItems(EMBEDDINGS), QUERIES, USERS, IndexConfig(), DEPTH)
     assert ITEMS < PARTITION_FROM and parts is None
     assert (report.type, report.recall, report.queries, report.partitions) == ("exact", 1.0, 0, 0)
     write_index(str(tmp_path), EMBEDDINGS)
@@ -83,7 +84,7 @@ def test_small_catalogues_are_searched_exactly_unless_the_spec_says_otherwise(tm
 
 def test_one_user_cannot_be_tuned_on_and_measured_on():
     with pytest.raises(DataError, match=r"index.type.*1 users.*'exact'"):
-        build_index(EMBEDDINGS, QUERIES, np.zeros(400), PARTITIONED, DEPTH)
+        build_index(IndexedItems(EMBEDDINGS), QUERIES, np.zeros(400), PARTITIONED, DEPTH)
 
 
 def test_the_report_comes_back(built, tmp_path):
@@ -94,7 +95,7 @@ def test_the_report_comes_back(built, tmp_path):
 
 
 def test_the_same_data_give_the_same_index(built):
-    again, parts = build_index(EMBEDDINGS, QUERIES, USERS, PARTITIONED, DEPTH)
+    again, parts = build_index(IndexedItems(EMBEDDINGS), QUERIES, USERS, PARTITIONED, DEPTH)
     assert again.model_copy(update={"seconds": 0}) == built[0].model_copy(update={"seconds": 0})
     np.testing.assert_array_equal(parts.members, built[1].members)
 

@@ -7,7 +7,8 @@ import datetime
 import pytest
 from pydantic import ValidationError
 
-from crossrec.components.example_gen.config import DataConfig, RawColumn, TimeSplit, unix_seconds
+from crossrec.components.example_gen.config import DataConfig, RawColumn
+from crossrec.components.example_gen.split import SplitConfig, unix_seconds
 from tests.unit.components.example_gen.support import make_config
 
 
@@ -87,5 +88,5 @@ def test_moments_are_utc_unless_they_say_otherwise(moment, seconds):
 
 
 def test_yaml_dates_and_text_mean_the_same():
-    as_date = TimeSplit(validation_from=datetime.date(2020, 1, 1), test_from=datetime.datetime(2020, 2, 1))
-    assert as_date.cuts == TimeSplit(validation_from="2020-01-01", test_from="2020-02-01").cuts
+    as_date = SplitConfig(validation_from=datetime.date(2020, 1, 1), test_from=datetime.datetime(2020, 2, 1))
+    assert as_date.cuts == SplitConfig(validation_from="2020-01-01", test_from="2020-02-01").cuts

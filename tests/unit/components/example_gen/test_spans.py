@@ -12,11 +12,11 @@ import pytest
 from pydantic import ValidationError
 
 from crossrec.components.errors import DataError
-from crossrec.components.example_gen.config import TimeSplit
 from crossrec.components.example_gen.files import fingerprint, locate, span_range
 from crossrec.components.example_gen.pin import pinned, with_window
 from crossrec.components.example_gen.report import read_report
 from crossrec.components.example_gen.spans import SpanPattern
+from crossrec.components.example_gen.split import SplitConfig
 from crossrec.components.example_gen.time_split import TimeCounts, find_cuts
 from crossrec.components.example_gen.window import Window
 from tests.unit.components.example_gen.support import (
@@ -259,9 +259,9 @@ def test_broken_rows_outside_the_window_do_not_matter_and_times_that_cannot_be_r
 def test_last_days_are_counted_from_the_day_of_the_last_row():
     times = TimeCounts()
     times.add(np.array([FIRST * DAY + 5, (FIRST + 9) * DAY + 80_000]))
-    cuts = find_cuts(TimeSplit(validation_days=2, test_days=3), times)
+    cuts = find_cuts(SplitConfig(validation_days=2, test_days=3), times)
     assert cuts == ((FIRST + 5) * DAY, (FIRST + 7) * DAY)
     with pytest.raises(ValidationError, match="not a split"):
-        TimeSplit(validation_days=2, test=0.1)
+        SplitConfig(validation_days=2, test=0.1)
     with pytest.raises(ValidationError, match="not a split"):
-        TimeSplit(test_days=2)
+        SplitConfig(test_days=2)

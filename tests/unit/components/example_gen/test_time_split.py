@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crossrec.components.example_gen.config import TimeSplit
+from crossrec.components.example_gen.split import SplitConfig
 from crossrec.components.example_gen.time_split import TimeCounts, assign, find_cuts
 
 
@@ -21,14 +21,14 @@ def counted(seconds, parts=1, most=1 << 17, seed=0):
 
 
 def test_dates_cut_where_they_say():
-    cuts = find_cuts(TimeSplit(validation_from=100, test_from=200), TimeCounts())
+    cuts = find_cuts(SplitConfig(validation_from=100, test_from=200), TimeCounts())
     assert assign(np.array([1, 99, 100, 199, 200, 10**10]), cuts).tolist() == [0, 0, 1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("rows", [10, 997, 20_000])
 def test_fractions_of_distinct_times_are_exact(rows):
     seconds = 10**9 + np.arange(rows) * 7
-    cuts = find_cuts(TimeSplit(validation=0.1, test=0.2), counted(seconds))
+    cuts = find_cuts(SplitConfig(validation=0.1, test=0.2), counted(seconds))
     sizes = np.bincount(assign(seconds, cuts), minlength=3)
     assert abs(sizes[1] - 0.1 * rows) <= 1
     assert abs(sizes[2] - 0.2 * rows) <= 1
@@ -36,7 +36,7 @@ def test_fractions_of_distinct_times_are_exact(rows):
 
 def test_a_moment_is_never_divided():
     seconds = np.repeat([10, 20, 30, 40], [5, 50, 30, 15])
-    cuts = find_cuts(TimeSplit(validation=0.2, test=0.2), counted(seconds))
+    cuts = find_cuts(SplitConfig(validation=0.2, test=0.2), counted(seconds))
     for moment in (10, 20, 30, 40):
         assert len(set(assign(seconds[seconds == moment], cuts))) == 1
 

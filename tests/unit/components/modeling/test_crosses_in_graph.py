@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from crossrec.components.features.crosses import (
+    BM25Cross,
     HashedCross,
     SimilarityCross,
     StatisticsCross,
@@ -15,6 +16,7 @@ from crossrec.components.features.crosses import (
     cross_ids_numpy,
     cross_keys_numpy,
 )
+from crossrec.components.features.crosses.bm25 import TermTable, bm25_numpy
 from crossrec.components.features.crosses.fitting import fit_crosses
 from crossrec.components.features.crosses.multi_valued import once_numpy
 from crossrec.components.features.crosses.similarity import similarity_numpy
@@ -29,7 +31,7 @@ from crossrec.components.features.schema import (
     add_crosses,
     label_key,
 )
-from crossrec.components.modeling.crosses import Crosses, row_of
+from crossrec.components.modeling.crosses import Crosses, named_crosses, row_of
 from crossrec.components.modeling.fields import Fields
 
 ROWS, ITEMS, PARTS = 300, 9, 4
@@ -42,8 +44,10 @@ CROSSES = (
     StatisticsCross(inputs=("user",), parts=PARTS, by="user", pairs="any"),
     StatisticsCross(inputs=("recent_items", "tags"), name="recent", statistics=("count",), pairs="any"),
     SimilarityCross(inputs=("taste", "picture")),
+    BM25Cross(inputs=("query", "title"), measures=("bm25", "share", "coverage", "matched")),
+    BM25Cross(inputs=("query", "title", "tags"), weights=(2.0, 0.7), b=0.4, k1=2.0),
 )
-WIDTHS = {"user": 1, "likes": 3, "tags": 2, "recent_items": 2, "taste": 4, "picture": 4}
+WIDTHS = {"user": 1, "likes": 3, "tags": 2, "recent_items": 2, "taste": 4, "picture": 4, "query": 3, "title": 5}
 NAMES = [cross.name for cross in CROSSES]
 
 
@@ -61,7 +65,9 @@ FEATURES = FeatureSchema(
         feature("likes", "query"),
         feature("recent_items", "query", "items"),
         feature("taste", "query", "dense", 0),
+        feature("query", "query"),
         feature("tags", "item"),
+        feature("title", "item"),
         feature("picture", "item", "dense", 0),
     ),
     crosses=(),
@@ -80,12 +86,14 @@ def padded(rng, rows, name):
 def data():
     """Items, and the transformed rows of training."""
     rng = np.random.default_rng(0)
-    items = {"tags": padded(rng, ITEMS + 1, "tags"), "picture": rng.normal(size=(ITEMS + 1, 4)).astype(np.float32)}
+    items = {name: padded(rng, ITEMS + 1, name) for name in ("tags", "title")}
+    items |= {"picture": rng.normal(size=(ITEMS + 1, 4)).astype(np.float32)}
     rows = {
         "user": rng.integers(0, 9, (ROWS, 1)),
         "likes": padded(rng, ROWS, "likes"),
         "recent_items": padded(rng, ROWS, "recent_items"),
         "taste": rng.normal(size=(ROWS, 4)).astype(np.float32),
+        "query": padded(rng, ROWS, "query"),
         ITEM_ROW: rng.integers(0, ITEMS, (ROWS, 1)),
         TIMESTAMP: rng.integers(10**9, 2 * 10**9, (ROWS, 1)),
         USER: rng.integers(0, 2**62, (ROWS, 1)),
@@ -111,6 +119,8 @@ def reference(schema, cross, values, row):
     inputs = [values[name] for name in cross.inputs]
     if isinstance(config, SimilarityCross):
         return similarity_numpy(*inputs, config.measures)
+    if isinstance(config, BM25Cross):
+        return bm25_numpy(inputs[0], inputs[1:], TermTable(**arrays), config)
     if isinstance(config, HashedCross):
         ids = cross_ids_numpy(inputs, cross.name, cross.buckets)
         return once_numpy(ids) if config.pairs == "any" else ids
@@ -200,14 +210,24 @@ def test_statistics_in_training_need_the_time_of_the_row(schema, data):
         Crosses(schema, ["likes_x_tags_statistics"])(batch, row=row_of(batch, True))
 
 
-def test_a_cross_that_was_never_fitted_says_so():
-    with pytest.raises(ValueError, match="'user_statistics' of type 'statistics' was never fitted"):
-        Crosses(add_crosses(FEATURES, CROSSES), ["user_statistics"])
+@pytest.mark.parametrize(("name", "kind"), [("user_statistics", "statistics"), ("query_x_title_bm25", "bm25")])
+def test_a_cross_that_was_never_fitted_says_so(name, kind):
+    with pytest.raises(ValueError, match=f"'{name}' of type '{kind}' was never fitted"):
+        Crosses(add_crosses(FEATURES, CROSSES), [name])
+
+
+def test_a_model_may_ask_for_all_crosses_that_were_found():
+    schema = add_crosses(add_crosses(FEATURES, CROSSES[:2]), CROSSES[2:4], found=True)
+    first, second, third, fourth = NAMES[:4]
+    assert named_crosses(schema, None) == (first, second, third, fourth)
+    assert named_crosses(schema, ["found"]) == (third, fourth)
+    assert named_crosses(schema, [fourth, "found", first]) == (fourth, third, first)
+    assert named_crosses(schema, []) == () == named_crosses(FEATURES, ["found"])
 
 
 def test_what_training_sees_is_neither_tracked_nor_exported(schema):
     names = [variable.name for variable in Crosses(schema, NAMES).variables]
-    assert sum("_keys" in name for name in names) == 5 and not any("history" in name for name in names)
+    assert sum("_keys" in name for name in names) == 7 and not any("history" in name for name in names)
     final = next(v for v in Crosses(schema, ["user_statistics"]).variables if "user_statistics_statistics" in v.name)
     assert final.shape == (10, 2)
 
@@ -215,7 +235,7 @@ def test_what_training_sees_is_neither_tracked_nor_exported(schema):
 def test_the_schema_keeps_its_tables(schema, tmp_path):
     schema.write(str(tmp_path))
     found = FeatureSchema.read(str(tmp_path))
-    assert found == schema and found.tables == schema.tables and len(found.tables.arrays) == 5
+    assert found == schema and found.tables == schema.tables and len(found.tables.arrays) == 7
     assert found.model_copy(update={"items": 1}).tables == schema.tables
     assert found.with_fitted(found.crosses, type(found.tables)()) != schema
 
@@ -244,7 +264,7 @@ def test_a_saved_model_gives_the_same_in_another_process(schema, data, tmp_path)
     found = np.load(tmp_path / "found.npz")
     for name, expected in module.crosses(tensors(values)).items():
         if name in NAMES:
-            np.testing.assert_array_equal(found[name], expected)
+            np.testing.assert_allclose(found[name], expected, rtol=1e-6)
 
 
 def test_fields_of_ids_that_occur_once_are_sums(schema):

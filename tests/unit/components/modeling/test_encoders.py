@@ -33,7 +33,7 @@ def padded(values, present):
 
 
 def test_a_spec_can_name_every_encoder():
-    assert [kind.model_fields["type"].default for kind, _ in LAYERS] == TYPES
+    assert [kind.model_fields["type"].default for kind, _ in LAYERS] == [*TYPES, "query_attention"]
 
 
 @pytest.mark.parametrize("kind", TYPES)

@@ -14,7 +14,8 @@ import tensorflow as tf
 from tfx.types import standard_artifacts
 
 from crossrec.components import artifacts
-from crossrec.components.features.crosses import HashedCross, VocabularyCross
+from crossrec.components.features.config import FeaturesConfig
+from crossrec.components.features.crosses import HashedCross, SimilarityCross, VocabularyCross
 from crossrec.components.features.crosses.hashing import cross_ids_numpy, cross_keys_numpy
 from crossrec.components.features.crosses.tables import CrossTables
 from crossrec.components.features.crosses.vocabulary import make_vocabulary
@@ -29,6 +30,7 @@ from crossrec.components.features.schema import (
     label_key,
 )
 from crossrec.components.modeling import saving
+from crossrec.components.modeling.fields import Fields
 from crossrec.components.modeling.id_maps import IdMaps, Ids
 from crossrec.components.modeling.inputs import TrainingData
 from crossrec.components.modeling.training import TrainingConfig
@@ -164,6 +166,36 @@ def test_a_cross_of_ids_that_did_not_move_keeps_its_ids_whatever_its_size(tmp_pa
     assert maps.of("user_x_likes").tolist() == list(range(2**20 + 1))
     other = make_run(tmp_path / "three", "before", (HashedCross(inputs=["user", "likes"], buckets=2**19),))
     assert IdMaps(other.ids, before.ids).of("user_x_likes") is None
+
+
+VECTORS = FeaturesConfig.model_validate(
+    {
+        "query": {**FEATURES.model_dump()["query"], "taste": {"type": "vector", "dimension": 3}},
+        "item": {**FEATURES.model_dump()["item"], "picture": {"type": "vector", "dimension": 3}},
+    }
+)
+
+
+@pytest.mark.parametrize("measures", [("dot", "cosine"), ("cosine", "dot")])
+def test_numbers_of_a_cross_are_taken_over_where_they_still_mean_the_same(tmp_path, measures):
+    """As many numbers are not enough: those of a cross that is made otherwise begin anew."""
+    cross = SimilarityCross(inputs=("taste", "picture"), measures=measures)
+    runs = []
+    for crosses in ([SimilarityCross(inputs=("taste", "picture"))], [cross]):
+        schema = add_crosses(build_schema(VECTORS, {}, ("item_id", 4), ()), crosses)
+        runs.append(Ids(schema, str(tmp_path), np.array([])))
+    maps = IdMaps(runs[1], runs[0])
+    layers = [Fields(run.schema, [cross.name, "taste", "price"], 2) for run in runs]
+    values = {"taste": tf.ones([1, 3]), "price": tf.ones([1, 1]), cross.name: tf.ones([1, 2])}
+    for layer in layers:
+        layer(values, list(values))
+    former, model = layers
+    fresh = model._vectors.numpy()
+    taken, without = model.take_rows(former, maps.of)
+    same = measures == ("dot", "cosine")
+    assert (taken, without) == (6 if same else 4, [] if same else [cross.name])
+    np.testing.assert_array_equal(model._vectors.numpy()[2:], former._vectors.numpy()[2:])
+    np.testing.assert_array_equal(model._vectors.numpy()[:2], (former._vectors.numpy() if same else fresh)[:2])
 
 
 def ranking_model(run: Run, seed: int, **values: Any):

@@ -17,6 +17,7 @@ CROSSES = [
     {"type": "statistics", "inputs": ["user_id"]},
     {"type": "statistics", "inputs": ["recent_items", "item_id"]},
     {"type": "similarity", "inputs": ["taste", "picture"]},
+    {"type": "bm25", "inputs": ["query", "title"]},
 ]
 
 
@@ -43,7 +44,12 @@ def problems_of(**changes):
 
 def test_models_may_name_the_crosses_of_each_granularity():
     spec = parse(
-        ranking__crosses=["device_x_price_in_4", "user_id_statistics", "taste_x_picture_similarity"],
+        ranking__crosses=[
+            "device_x_price_in_4",
+            "user_id_statistics",
+            "taste_x_picture_similarity",
+            "query_x_title_bm25",
+        ],
         ranking__features=["price_in_16", "taste", "picture"],
         retrieval__query__features=["user_id", "device_x_price_max_in_4", "user_id_statistics", "taste"],
         retrieval__item__features=["item_id", "brand_x_tags", "picture"],
@@ -57,6 +63,12 @@ def test_models_may_name_the_crosses_of_each_granularity():
     ("field", "value", "problem"),
     [
         ("ranking__crosses", ["device_x_price"], "ranking.crosses: 'device_x_price' is not defined"),
+        (
+            "ranking__crosses",
+            ["found"],
+            "ranking.crosses: 'found' stands for what 'crosses.auto' finds, which is not set",
+        ),
+        ("retrieval__query__features", ["query_x_title_bm25"], "needs more than the query side knows"),
         ("retrieval__query__features", ["device_x_price_in_4"], "needs more than the query side knows"),
         ("retrieval__query__features", ["price_in_4"], "is a feature of the other side"),
         ("retrieval__item__features", ["item_id_statistics"], "is of statistics, which differ by row"),
@@ -66,6 +78,51 @@ def test_models_may_name_the_crosses_of_each_granularity():
 def test_what_a_model_cannot_know_is_refused(field, value, problem):
     (found,) = problems_of(**{field: value})
     assert found.startswith(field.replace("__", ".")) and problem in found and repr(value[0]) in found
+
+
+def test_a_model_may_name_all_that_is_found():
+    spec = parse(crosses__auto={}, ranking__crosses=["found", "query_x_title_bm25"])
+    assert spec.ranking.crosses == ("found", "query_x_title_bm25")
+    (problem,) = problems_of(crosses__auto={}, ranking__crosses=["user_segment_x_brand"])
+    assert problem.startswith("ranking.crosses: 'user_segment_x_brand' is not defined. Known: ")
+    assert problem.endswith("and 'found' for all that 'crosses.auto' finds")
+
+
+ENCODER = {"type": "query_attention", "sequence": "recent_items", "query": "taste", "keys": "picture"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"sequence": "device"}, "sequence: 'device' is no feature of type recent_items. Known: recent_items"),
+        ({"features": ["colour"]}, "features: 'colour' is no item feature. Known: item_id"),
+        ({"query": "picture"}, "query: 'picture' is no feature of the query. Known: price_max, taste"),
+        ({"keys": "colour"}, "keys: 'colour' is no feature of the item. Known: price, picture"),
+        ({"keys": "category"}, "query and keys: 'category' is of type 'categorical', which gives no vector"),
+        ({"query": "query"}, "query and keys: 'query' gives hashed words of its text, not a vector"),
+        ({"keys": "title_meaning"}, "query and keys: 'taste' of 6 and 'title_meaning' of 12 dimensions"),
+        (
+            {"query": "query_meaning", "keys": "title_meaning"},
+            "query and keys: 'query_meaning' and 'title_meaning' have",
+        ),
+        ({}, None),
+    ],
+)
+def test_an_encoder_is_checked_before_anything_runs(changes, problem):
+    spec = {
+        "features__query__query_meaning": {
+            "type": "text",
+            "column": "query",
+            "encoder": {"dimension": 12, "max_tokens": 9},
+        },
+        "features__item__title_meaning": {"type": "text", "column": "title", "encoder": {"dimension": 12}},
+        "retrieval__query__encoders": [{**ENCODER, **changes}],
+    }
+    if problem is None:
+        assert parse(**spec).retrieval.query.encoders[0].keys == "picture"
+    else:
+        (found,) = problems_of(**spec)
+        assert found.startswith(f"retrieval.query.encoders.0.{problem}"), found
 
 
 def test_labels_and_dimensions_are_checked_against_the_spec():

@@ -1,0 +1,1 @@
+"""A newer catalogue for models that stay as they are."""

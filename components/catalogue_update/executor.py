@@ -1,0 +1,76 @@
+"""Adapts TFX artifacts to the update of a catalogue."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import TypeAdapter
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+
+from crossrec.components import properties
+from crossrec.components.catalogue_update.carry import Catalogue, carry_ranking, carry_retrieval
+from crossrec.components.catalogue_update.changes import compare
+from crossrec.components.catalogue_update.graphs import extend_graphs, extend_schema
+from crossrec.components.catalogue_update.read import read_catalogue
+from crossrec.components.catalogue_update.table import update_table
+from crossrec.components.example_gen.config import ItemsTable, RawColumn
+from crossrec.components.feature_transform.config import FeatureTransformConfig
+from crossrec.components.features.item_table import ItemTable
+from crossrec.components.features.schema import FeatureSchema
+from crossrec.components.progress import progress
+
+NEW, REMOVED, CHANGED = "new_items", "removed_items", "changed_items"
+_RawColumns = TypeAdapter(tuple[RawColumn, ...])
+
+
+class Executor(base_executor.BaseExecutor):
+    """Reads, transforms and compares the catalogue, and carries graphs and models over to it."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Runs the component; see CatalogueUpdate for inputs, outputs and parameters.
+
+        Where nothing differs, only the figures are written, unless ``always`` says otherwise.
+        """
+        source = {name: properties.uri(input_dict, name) for name in input_dict if input_dict[name]}
+        target = {name: properties.uri(output_dict, name) for name in output_dict}
+        progress("reading and checking the catalogue")
+        items = read_catalogue(
+            ItemsTable.model_validate_json(exec_properties["config"]),
+            exec_properties["data_dir"],
+            _RawColumns.validate_python(json.loads(exec_properties["columns"])),
+        )
+        progress(f"transforming {items.num_rows:,} items")
+        transform = FeatureTransformConfig.model_validate_json(exec_properties["transform"])
+        trained = ItemTable.read(source["item_table"])
+        table = update_table(items, transform, f"{source['transform_graphs']}/item", trained)
+        changes = compare(ItemTable.read(source["former_table"]), table)
+        progress(str(changes))
+        fileio.makedirs(target["item_table"])
+        changes.write(target["item_table"])
+        artifact = artifact_utils.get_single_instance(output_dict["item_table"])
+        artifact.set_string_custom_property(properties.CATALOGUE, exec_properties["catalogue"])
+        for name, number in (
+            (properties.MODELS_FROM, int(exec_properties["models_from"])),
+            (NEW, changes.new),
+            (REMOVED, changes.removed),
+            (CHANGED, changes.changed),
+        ):
+            artifact.set_int_custom_property(name, number)
+        if changes.none and not int(exec_properties["always"]):
+            return
+        progress("carrying the models over")
+        table.write(target["item_table"])
+        extend_graphs(source["transform_graphs"], target["transform_graphs"], table.ids)
+        before = Catalogue(FeatureSchema.read(source["cross_set"]), trained)
+        now = Catalogue(extend_schema(source["cross_set"], target["cross_set"], table.items), table)
+        for name, carry in (("retrieval_model", carry_retrieval), ("ranking_model", carry_ranking)):
+            carry(source[name], target[name], before, now)

@@ -1,0 +1,1 @@
+"""Whether an index finds what it should, where nothing else has to be measured again."""

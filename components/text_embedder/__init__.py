@@ -1,0 +1,1 @@
+"""Vectors of all texts, each embedded once, as columns of the examples."""

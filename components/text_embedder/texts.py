@@ -1,0 +1,124 @@
+"""The different texts of the examples, in files by encoder and hash.
+
+Beam's direct runner groups in memory: grouped are the names of files, not the texts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+import tensorflow as tf
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+from tfx.dsl.io import fileio
+
+from crossrec.components.features.encodings import Encoding, columns_by_encoder
+from crossrec.components.text_embedder.cache import prefix_of
+
+ITEM, TRAIN = 1, 2
+"""Where a text stands: in the catalogue, in the training split of the interactions. Other texts have 0."""
+
+_BATCH = 2048
+_MOST_IN_MEMORY = 500_000
+
+
+class Examples:
+    """Files of one split of the items or of the interactions.
+
+    Attributes:
+        side: ``item`` or ``query``.
+        mark: ``ITEM``, ``TRAIN`` or 0.
+        files: Paths of gzipped TFRecord files of tf.Examples.
+    """
+
+    def __init__(self, side: Any, mark: int, files: Sequence[str]):
+        """Keeps them."""
+        self.side, self.mark, self.files = side, mark, tuple(files)
+
+
+def distinct_texts(
+    pipeline: beam.Pipeline, examples: Iterable[Examples], encodings: Sequence[Encoding], place: tuple[int, str]
+) -> beam.PCollection:
+    """Adds the steps to a Beam pipeline.
+
+    Args:
+        pipeline: The pipeline.
+        examples: All of them.
+        encodings: What is made of which column.
+        place: By how many hexadecimal digits of the hash the texts are divided, and the directory for the files,
+            reachable by all workers; the caller removes it after the run.
+
+    Returns:
+        Key of the encoder and the digits, and the paths that ``read_texts`` takes.
+    """
+    files = [(path, part.side, part.mark) for part in examples for path in part.files]
+    columns = {side: columns_by_encoder(encodings, side) for side in ("query", "item")}
+    return (
+        pipeline
+        | "Files" >> beam.Create(files)
+        | "SpreadFiles" >> beam.Reshuffle()
+        | "ReadTexts" >> beam.ParDo(_ReadTexts(columns, *place))
+        | "GroupTexts" >> beam.GroupByKey()
+    )
+
+
+def read_texts(paths: Iterable[str]) -> dict[bytes, int]:
+    """The different texts of some files, and where each stands."""
+    found: dict[bytes, int] = {}
+    for path in sorted(paths):
+        for batch in tf.data.TFRecordDataset(path).batch(_BATCH):
+            for record in batch.numpy():
+                found[record[1:]] = found.get(record[1:], 0) | record[0]
+    return found
+
+
+class _ReadTexts(beam.DoFn):
+    """Texts of one file of examples to files of texts; gives key, digits and path of each."""
+
+    def __init__(self, columns: Mapping[str, Mapping[str, tuple[str, ...]]], digits: int, directory: str):
+        self._columns, self._digits, self._directory = columns, digits, directory
+
+    def setup(self) -> None:
+        """Makes the directory."""
+        fileio.makedirs(self._directory)
+
+    def process(self, element: tuple[str, str, int]) -> Iterator[Any]:
+        """Reads a file."""
+        path, side, mark = element
+        columns = self._columns[side]
+        names = sorted({name for group in columns.values() for name in group})
+        found: dict[str, set[bytes]] = {key: set() for key in columns}
+        for batch in read_strings(path, names) if names else ():
+            values = {name: set(batch[name].flat_values.numpy()) for name in names}
+            for key, group in columns.items():
+                found[key].update(*(values[name] for name in group))
+            if sum(map(len, found.values())) > _MOST_IN_MEMORY:
+                yield from self._write(found, mark)
+                found = {key: set() for key in columns}
+        yield from self._write(found, mark)
+
+    def _write(self, found: Mapping[str, set[bytes]], mark: int) -> Iterator[Any]:
+        for key, texts in found.items():
+            by_prefix: dict[str, list[bytes]] = {}
+            for text in texts:
+                prefix = prefix_of(hashlib.sha256(text).digest(), self._digits)
+                by_prefix.setdefault(prefix, []).append(text)
+            for prefix, members in by_prefix.items():
+                path = posixpath.join(self._directory, f"{key}-{prefix}-{uuid.uuid4().hex}")
+                with tf.io.TFRecordWriter(path) as writer:
+                    for text in members:
+                        writer.write(bytes([mark]) + text)
+                yield WindowedValue(((key, prefix), path), MIN_TIMESTAMP, [GlobalWindow()])
+
+
+def read_strings(path: str, names: Sequence[str]) -> Iterator[dict[str, tf.RaggedTensor]]:
+    """Some columns of texts of a file, batch after batch."""
+    spec = {name: tf.io.RaggedFeature(tf.string) for name in names}
+    for records in tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_BATCH):
+        yield tf.io.parse_example(records, spec)

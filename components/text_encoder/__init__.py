@@ -1,0 +1,1 @@
+"""The language models of text features: loaded, or trained on the project's own texts."""
