@@ -24,7 +24,9 @@ from crossrec.components.example_gen.files import fingerprint
 from crossrec.components.example_validator.component import ExampleValidator
 from crossrec.components.feature_transform.component import FeatureTransform
 from crossrec.components.feature_transform.config import FeatureTransformConfig
+from crossrec.components.features.config import FeaturesConfig
 from crossrec.components.features.crosses import expand
+from crossrec.components.features.encodings import encodings
 from crossrec.components.publisher.component import Publisher
 from crossrec.components.ranking_examples.component import RankingExamples
 from crossrec.components.ranking_examples.config import RankingExamplesConfig
@@ -33,6 +35,11 @@ from crossrec.components.retrieval_trainer.component import RetrievalTrainer
 from crossrec.components.serving_bundle.component import ServingBundle
 from crossrec.components.serving_check.component import ServingCheck
 from crossrec.components.serving_check.report import count_refusals
+from crossrec.components.text_embedder.component import TextEmbedder
+from crossrec.components.text_embedder.config import TextEmbedderConfig
+from crossrec.components.text_encoder.component import TextEncoder
+from crossrec.components.text_encoder.config import TextEncodersConfig, encoder_uses
+from crossrec.components.text_encoder.fingerprint import fingerprint_of
 from crossrec.components.warm_start.component import PreviousModel
 from crossrec.components.warm_start.records import of_other_data, read_records
 from crossrec.pipeline.columns import interaction_columns, item_columns
@@ -51,7 +58,7 @@ class Locations:
 
     Attributes:
         data: Directory that the spec's relative paths start from.
-        root: The run root: artifacts, metadata, checkpoints, releases and logs lie below it.
+        root: The run root: artifacts, metadata, checkpoints, caches, releases and logs lie below it.
         data_is_here: Whether the data can be looked at while the graph is built.
     """
 
@@ -73,6 +80,11 @@ class Locations:
     def checkpoints(self) -> str:
         """Checkpoints of trainings that have not ended."""
         return f"{self.root}/checkpoints"
+
+    @property
+    def cache(self) -> str:
+        """What later runs of any spec can use: vectors of texts."""
+        return f"{self.root}/cache"
 
     @property
     def serving(self) -> str:
@@ -180,9 +192,11 @@ def _modeling(
     all_features, crosses = expand(spec.features, spec.crosses.explicit)
     if spec.crosses.auto is not None:
         all_features, _ = with_granularities(all_features, spec.crosses.auto)
+    text_nodes = _texts(spec, locations, examples, all_features)
+    texts = {name: channel for node in text_nodes for name, channel in node.outputs.items()}
     transform = FeatureTransform(
-        examples["interactions"],
-        examples["items"],
+        texts.pop("embedded_interactions", examples["interactions"]),
+        texts.pop("embedded_items", examples["items"]),
         FeatureTransformConfig(
             features=all_features,
             item_column=spec.data.items.item,
@@ -199,7 +213,9 @@ def _modeling(
         code_digest("feature_transform"),
     )
     # Nothing is computed from data that did not pass validation.
-    transform.add_upstream_nodes([node for node in validated if isinstance(node, ExampleValidator)])
+    validators = [node for node in validated if isinstance(node, ExampleValidator)]
+    for node in (*text_nodes, transform):
+        node.add_upstream_nodes(validators)
     features = {name: transform.outputs[name] for name in ("transform_graphs", "item_table")}
     transformed = {"transformed_interactions": transform.outputs["transformed_interactions"]}
     selector = CrossSelector(
@@ -248,7 +264,9 @@ def _modeling(
     )
     ranked = {"ranking_model": ranking.outputs["ranking_model"]}
     raw = {"interactions": examples["interactions"]}
-    bundle = ServingBundle({**raw, **searchable, **ranked}, spec.serving.bundle, code_digest("serving_bundle"))
+    bundle = ServingBundle(
+        {**raw, **searchable, **ranked, **texts}, spec.serving.bundle, code_digest("serving_bundle")
+    )
     evaluation = Evaluation(
         {
             **raw,
@@ -283,7 +301,38 @@ def _modeling(
         model_name=spec.serving.model_name,
     )
     made = [transform, selector, retrieval, indexer, ranking_examples, ranking, bundle, evaluation, check, publisher]
-    return made if previous is None else [previous, *made]
+    return [*text_nodes, *([] if previous is None else [previous]), *made]
+
+
+def _texts(
+    spec: Spec, locations: Locations, examples: dict[str, types.BaseChannel], features: FeaturesConfig
+) -> list[BaseNode]:
+    """From texts to columns of vectors; nothing where no feature has an encoder."""
+    uses = encoder_uses(features)
+    if not uses:
+        return []
+    table = spec.data.interactions
+    encoder = TextEncoder(
+        examples["interactions"],
+        examples["items"],
+        TextEncodersConfig(
+            uses=uses,
+            label=spec.positive_label,
+            item_column=spec.data.items.item,
+            interaction_item_column=table.item,
+            user_column=table.user,
+            timestamp_column=table.time_column,
+        ),
+        code_digest("text_encoder"),
+        fingerprint_of(uses) if locations.data_is_here else "",
+    )
+    embedder = TextEmbedder(
+        {**examples, "text_encoders": encoder.outputs["text_encoders"]},
+        TextEmbedderConfig(encodings=encodings(features)),
+        f"{locations.cache}/text_embeddings",
+        code_digest("text_embedder"),
+    )
+    return [encoder, embedder]
 
 
 def _previous(spec: Spec, locations: Locations, interactions: types.BaseChannel) -> PreviousModel | None:

@@ -11,7 +11,6 @@ _SHARED = ("components/features", "components/modeling")
 # Code of other parts whose change no input artifact shows.
 _BORROWED = {
     "text_encoder": ("components/text",),
-    "text_embedder": ("components/text/export.py", "components/text/report.py"),
     "retrieval_trainer": ("components/evaluation/ragged.py", "components/evaluation/ranking_metrics.py"),
     "candidate_indexer": ("serving/contract/names.py",),
     "ranking_trainer": (

@@ -83,7 +83,7 @@ def find_served(spec: Spec, locations: Locations, version: int | None = None) ->
     update = lineage.maker(record.artifacts["ranking_model"])
     trained = bundle
     if update is not None and update.kind == _UPDATE:
-        trained = _found(lineage.user(update.inputs["ranking_model"], "ServingBundle"), record)
+        trained = _found(lineage.user(update.inputs["trained_ranking_model"], "ServingBundle"), record)
     indexer = _found(lineage.maker(trained.inputs["candidate_index"]), record)
     transform = _found(lineage.maker(trained.inputs["transform_graphs"]), record)
     config = FeatureTransformConfig.model_validate_json(transform.properties["config"])
@@ -143,7 +143,8 @@ def build(spec: Spec, locations: Locations, served: Served, source: Source) -> P
         for name, uri in served.parts.items()
     }
     given = {name: importer.outputs["result"] for name, importer in importers.items()}
-    of_update = {name: given[name] for name in (*PARTS, "former_table", *_OF_TEXTS) if name in given}
+    of_update = {f"trained_{name}": given[name] for name in PARTS}
+    of_update |= {name: given[name] for name in ("former_table", *_OF_TEXTS) if name in given}
     update = CatalogueUpdate(of_update, source, served.transform, served.models_from)
     made: dict[str, types.BaseChannel] = {name: update.outputs[name] for name in PARTS}
     towers = {name: made[name] for name in ("transform_graphs", "cross_set", "item_table", "retrieval_model")}

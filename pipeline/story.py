@@ -12,7 +12,7 @@ from crossrec.components.cross_selector.report import FILE as SELECTION
 from crossrec.components.cross_selector.report import PICTURE, CrossReport, SelectionReport
 from crossrec.components.evaluation.report import Report
 from crossrec.components.example_gen.report import IngestReport, read_report
-from crossrec.components.features.crosses import HashedCross
+from crossrec.components.features.crosses import BM25Cross, HashedCross
 from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.publisher.executor import ALREADY_PUBLISHED
 from crossrec.components.serving_check.report import Report as CheckReport
@@ -108,7 +108,7 @@ def _crosses(schema: FeatureSchema, directory: str) -> list[str]:
         found = measured.get(cross.name)
         told = f"{_source(found):>9}  {_gain(found):>13}  " if selection else ""
         distinct = f"{cross.distinct:,}" if cross.distinct else ""
-        share = f"{100 * cross.collision_rate:.1f} %" if isinstance(cross.config, HashedCross) else ""
+        share = f"{100 * cross.collision_rate:.1f} %" if isinstance(cross.config, (BM25Cross, HashedCross)) else ""
         lines.append(f"          {cross.name:<{width}}  {told}{distinct:>12}  {share:>11}".rstrip())
     if selection:
         lines.append(

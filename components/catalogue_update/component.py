@@ -26,7 +26,7 @@ _UPDATED = {
 CatalogueUpdateSpec = make_spec(
     "CatalogueUpdateSpec",
     inputs={
-        **_UPDATED,
+        **{f"trained_{name}": kind for name, kind in _UPDATED.items()},
         "former_table": artifacts.ItemTable,
         "text_encoders": artifacts.TextEncoders,
         "text_embeddings": artifacts.TextEmbeddings,
@@ -66,8 +66,8 @@ class Source(Frozen):
 class CatalogueUpdate(base_component.BaseComponent):
     """Puts a newer catalogue in the place of the one that models were trained with; nothing is trained.
 
-    Inputs are the artifacts of the run that trained, and ``former_table``, the catalogue that is served. Outputs are
-    the same for the newer catalogue. Custom properties of ``item_table`` say of which version the models are
+    Inputs are the artifacts of the run that trained, ``trained_<name>``, and ``former_table``, the catalogue that is
+    served. Outputs are the same for the newer catalogue, ``<name>``. Custom properties of ``item_table`` say of which version the models are
     (``models_from``), which files it was read from (``catalogue``), and how many items are ``new_items``,
     ``removed_items`` and ``changed_items``; ``catalogue_changes.json`` beside it has more.
     """
@@ -85,8 +85,8 @@ class CatalogueUpdate(base_component.BaseComponent):
         """Constructs the component.
 
         Args:
-            channels: ``transform_graphs``, ``cross_set``, ``item_table``, ``retrieval_model`` and ``ranking_model`` of
-                the run that trained, ``former_table``; ``text_encoders`` and ``text_embeddings`` where it has them.
+            channels: ``trained_`` and ``transform_graphs``, ``cross_set``, ``item_table``, ``retrieval_model``,
+                ``ranking_model``; ``former_table``; ``text_encoders`` and ``text_embeddings`` where the run has them.
             source: The newer catalogue.
             transform: The features of the run, and the columns to show.
             models_from: The version that the models were published as.

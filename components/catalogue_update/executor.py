@@ -50,8 +50,8 @@ class Executor(base_executor.BaseExecutor):
         )
         progress(f"transforming {items.num_rows:,} items")
         transform = FeatureTransformConfig.model_validate_json(exec_properties["transform"])
-        trained = ItemTable.read(source["item_table"])
-        table = update_table(items, transform, f"{source['transform_graphs']}/item", trained)
+        trained = ItemTable.read(source["trained_item_table"])
+        table = update_table(items, transform, f"{source['trained_transform_graphs']}/item", trained)
         changes = compare(ItemTable.read(source["former_table"]), table)
         progress(str(changes))
         fileio.makedirs(target["item_table"])
@@ -69,8 +69,8 @@ class Executor(base_executor.BaseExecutor):
             return
         progress("carrying the models over")
         table.write(target["item_table"])
-        extend_graphs(source["transform_graphs"], target["transform_graphs"], table.ids)
-        before = Catalogue(FeatureSchema.read(source["cross_set"]), trained)
-        now = Catalogue(extend_schema(source["cross_set"], target["cross_set"], table.items), table)
+        extend_graphs(source["trained_transform_graphs"], target["transform_graphs"], table.ids)
+        before = Catalogue(FeatureSchema.read(source["trained_cross_set"]), trained)
+        now = Catalogue(extend_schema(source["trained_cross_set"], target["cross_set"], table.items), table)
         for name, carry in (("retrieval_model", carry_retrieval), ("ranking_model", carry_ranking)):
-            carry(source[name], target[name], before, now)
+            carry(source[f"trained_{name}"], target[name], before, now)

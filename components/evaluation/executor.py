@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import tensorflow as tf
+import tensorflow_text  # noqa: F401  # registers the operations that a bundle with text encoders holds
 from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils

@@ -23,6 +23,7 @@ _PARAMETERS: dict[str, Any] = {
     "config": component_spec.ExecutionParameter(type=str),
     "columns": component_spec.ExecutionParameter(type=str),
     "input_fingerprint": component_spec.ExecutionParameter(type=str),
+    "until": component_spec.ExecutionParameter(type=str, optional=True),
 }
 
 
@@ -37,7 +38,7 @@ class ItemsExampleGenSpec(component_spec.ComponentSpec):
 class InteractionsExampleGenSpec(component_spec.ComponentSpec):
     """Specification of `InteractionsExampleGen`."""
 
-    PARAMETERS = _PARAMETERS
+    PARAMETERS = {**_PARAMETERS, "since": component_spec.ExecutionParameter(type=str, optional=True)}
     INPUTS = {"items": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
     OUTPUTS = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
 
@@ -60,6 +61,8 @@ class ItemsExampleGen(base_beam_component.BaseBeamComponent):
     ) -> None:
         """Declare the component.
 
+        Its property ``until``, which a runner may set, is the last day or span of snapshots; see `pin`.
+
         Args:
             data_dir: The directory that relative paths start from.
             config: The ``data.items`` part of the spec.
@@ -72,6 +75,7 @@ class ItemsExampleGen(base_beam_component.BaseBeamComponent):
                 config=config.model_dump_json(),
                 columns=_columns_json(columns),
                 input_fingerprint=input_fingerprint,
+                until="",
                 examples=channel.Channel(type=standard_artifacts.Examples),
             )
         )
@@ -96,6 +100,8 @@ class InteractionsExampleGen(base_beam_component.BaseBeamComponent):
     ) -> None:
         """Declare the component.
 
+        Its properties ``since`` and ``until``, which a runner may set, change the window; see `pin`.
+
         Args:
             items: Channel of the item catalogue's Examples, from `ItemsExampleGen`.
             data_dir: The directory that relative paths start from.
@@ -110,6 +116,8 @@ class InteractionsExampleGen(base_beam_component.BaseBeamComponent):
                 config=config.model_dump_json(),
                 columns=_columns_json(columns),
                 input_fingerprint=input_fingerprint,
+                since="",
+                until="",
                 examples=channel.Channel(type=standard_artifacts.Examples),
             )
         )

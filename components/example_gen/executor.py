@@ -21,6 +21,7 @@ from crossrec.components.example_gen.files import DataFile, locate, span_range
 from crossrec.components.example_gen.finish import Finish, FinishInteractions, FinishItems
 from crossrec.components.example_gen.ingest import OUTCOME_FILE, PARTITION_ROWS, Ingestion, ingest, outcome
 from crossrec.components.example_gen.newest import newest_second
+from crossrec.components.example_gen.pin import catalogue_until, with_window
 from crossrec.components.example_gen.reader import estimate_rows
 from crossrec.components.example_gen.records import record_files
 from crossrec.components.example_gen.report import WindowReport, write_report
@@ -34,6 +35,7 @@ CONFIG = "config"
 DATA_DIR = "data_dir"
 EXAMPLES = "examples"
 ITEMS = "items"
+SINCE, UNTIL = "since", "until"
 _MOST_MISSING = 1_000
 
 _RawColumns = TypeAdapter(tuple[RawColumn, ...])
@@ -53,12 +55,15 @@ class ItemsExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
         Args:
             input_dict: Empty.
             output_dict: ``examples``: the Examples artifact to write.
-            exec_properties: ``data_dir``, ``config`` (an `ItemsTable`), ``columns`` (a list of `RawColumn`).
+            exec_properties: ``data_dir``, ``config`` (an `ItemsTable`), ``columns`` (a list of `RawColumn`), and
+                perhaps ``until``.
 
         Raises:
             DataError: If the table cannot be used.
         """
         table = ItemsTable.model_validate(_decoded(exec_properties[CONFIG]))
+        if exec_properties.get(UNTIL):
+            table = catalogue_until(table, exec_properties[UNTIL])
         plan = items_plan(table, _columns(exec_properties))
         finish = FinishItems(plan, table.duplicates)
         job = _Job(self, exec_properties, output_dict)
@@ -79,12 +84,14 @@ class InteractionsExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
         Args:
             input_dict: ``items``: the Examples artifact of the item catalogue.
             output_dict: ``examples``: the Examples artifact to write.
-            exec_properties: ``data_dir``, ``config`` (a `DataConfig`), ``columns`` (a list of `RawColumn`).
+            exec_properties: ``data_dir``, ``config`` (a `DataConfig`), ``columns`` (a list of `RawColumn`), and
+                perhaps ``since`` and ``until``.
 
         Raises:
             DataError: If the table cannot be used.
         """
         config = DataConfig.model_validate(_decoded(exec_properties[CONFIG]))
+        config = with_window(config, exec_properties.get(SINCE) or None, exec_properties.get(UNTIL) or None)
         plan = interactions_plan(config.interactions, _columns(exec_properties))
         finish = FinishInteractions(
             plan, config.split, config.history, config.history_label, config.interactions.repeats == "first"
@@ -110,7 +117,8 @@ class _Job:
     ) -> None:
         self._executor = executor
         self._data_dir = str(exec_properties[DATA_DIR])
-        self._fingerprint = str(exec_properties.get(INPUT_FINGERPRINT) or "")
+        ends = [str(exec_properties.get(name) or "") for name in (SINCE, UNTIL)]
+        self._fingerprint = str(exec_properties.get(INPUT_FINGERPRINT) or "") + ("..".join(ends) if any(ends) else "")
         self._examples = artifact_utils.get_single_instance(output_dict[EXAMPLES])
 
     def run(

@@ -144,10 +144,12 @@ class FinishInteractions:
             rows = np.flatnonzero(places == index)
             if len(rows):
                 tables[name] = table.take(pa.array(rows))
-                ends = None, None
-                if timestamp is not None:
-                    ends = int(seconds[rows].min()), int(seconds[rows].max())
-                reports[name] = SplitReport(rows=len(rows), first=ends[0], last=ends[1])
+                times = seconds[rows] if timestamp is not None else None
+                reports[name] = SplitReport(
+                    rows=len(rows),
+                    first=None if times is None else int(times.min()),
+                    last=None if times is None else int(times.max()),
+                )
         return tables, Tally(reports, distinct, repeats=repeats)
 
     def _split_columns(self) -> list[str]:

@@ -33,7 +33,8 @@ def assign(ids: Sequence[pa.ChunkedArray], split: SplitConfig) -> npt.NDArray[An
     shares = np.array([share_of(text, split.seed) for text in encoded.dictionary.to_pylist()])
     test = split.test or 0.0
     places = np.where(shares < test, 2, np.where(shares < test + (split.validation or 0.0), 1, 0))
-    return places[encoded.indices.to_numpy()]
+    found: npt.NDArray[Any] = places[encoded.indices.to_numpy()]
+    return found
 
 
 def share_of(text: str, seed: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -38,16 +39,38 @@ def with_window(
     window |= {name: value for name, value in ends.items() if value is not None}
     content = config.model_dump()
     content["interactions"]["window"] = window
-    items, pattern = config.items.span_pattern, config.interactions.span_pattern
-    if until is not None and items is not None and items.dated == (pattern is None or pattern.dated):
-        content["items"]["window"] = {**(content["items"]["window"] or {}), "until": window["until"]}
     try:
-        return DataConfig.model_validate(content)
+        changed = DataConfig.model_validate(content)
     except ValidationError as error:
-        said = str(error.errors()[0].get("ctx", {}).get("error", error.errors()[0]["msg"]))
-        options = {"--since": since, "--until": until, "days": days}
-        field = ", ".join(f"{name} {value}" for name, value in options.items() if value is not None)
-        raise DataError(field, said.rstrip("."), "Give days as 2025-06-30, or numbers of spans.") from error
+        raise _not_a_window(error, {"--since": since, "--until": until, "days": days}) from error
+    return changed if until is None else changed.model_copy(update={"items": catalogue_until(changed.items, until)})
+
+
+def catalogue_until(table: ItemsTable, until: str) -> ItemsTable:
+    """The catalogue with another end of its window, if its snapshots are of that kind: days, or numbered spans.
+
+    Args:
+        table: The ``data.items`` part of the spec.
+        until: Last day or span.
+
+    Raises:
+        DataError: It is no day or span, or does not fit the window.
+    """
+    pattern, end = table.span_pattern, end_of(until)
+    if pattern is None or pattern.dated != isinstance(end, str):
+        return table
+    content = table.model_dump()
+    content["window"] = {**(content["window"] or {}), "until": end}
+    try:
+        return ItemsTable.model_validate(content)
+    except ValidationError as error:
+        raise _not_a_window(error, {"--until": until}) from error
+
+
+def _not_a_window(error: ValidationError, options: Mapping[str, Any]) -> DataError:
+    said = str(error.errors()[0].get("ctx", {}).get("error", error.errors()[0]["msg"]))
+    field = ", ".join(f"{name} {value}" for name, value in options.items() if value is not None)
+    return DataError(field, said.rstrip("."), "Give days as 2025-06-30, or numbers of spans.")
 
 
 def pinned(config: DataConfig, data_dir: str) -> DataConfig:

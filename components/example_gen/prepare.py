@@ -72,7 +72,7 @@ def prepare(
         _leave_outside(batch, str(plan.role("timestamp")), plan.moments)
     if not batch.usable or batch.raw.num_rows == 0:
         return None
-    arrays = {}
+    arrays: dict[str, pa.Array] = {}
     for column in plan.columns:
         if column.source is not None and column.grades is not None:
             good = pc.greater_equal(arrays[column.source], float(column.grades.positive_from))

@@ -167,7 +167,9 @@ class Text(_Feature):
     def _words_or_encoder(self) -> Text:
         if self.encoder is None and self.clusters is not None:
             raise ValueError(f"clusters {self.clusters} are of an encoder's vectors. Add 'encoder: {{}}'")
-        unused = sorted({"max_tokens", "hash_buckets", "ngrams"} & self.model_fields_set)
+        # Of a configuration that went through JSON all fields were set, those of no use to their defaults.
+        fields = type(self).model_fields
+        unused = [n for n in ("hash_buckets", "max_tokens", "ngrams") if getattr(self, n) != fields[n].default]
         if self.encoder is not None and unused:
             raise ValueError(
                 f"{unused} are of hashed words, but 'encoder' is given. Leave them out (the encoder has its own "

@@ -9,7 +9,14 @@ import numpy as np
 from pydantic import PrivateAttr
 from tfx.dsl.io import fileio
 
-from crossrec.components.features.config import FeaturesConfig, RawKind, Side, raw_columns, raw_widths
+from crossrec.components.features.config import (
+    FeaturesConfig,
+    RawKind,
+    Side,
+    raw_columns,
+    raw_widths,
+    transform_columns,
+)
 from crossrec.components.features.crosses.config import (
     BM25Cross,
     CrossConfig,
@@ -97,6 +104,7 @@ class FeatureSchema(Frozen):
         raw_item: Raw columns of the item side, with the kind of each.
         raw_widths: Numbers in each raw column of the query side that holds vectors.
         encodings: Columns that the transform reads in the place of texts, and how they are made.
+        only_encoded: Raw columns of the query side that the transform itself does not read.
         features: The features.
         crosses: The crosses.
         items: Items of the catalogue.
@@ -108,6 +116,7 @@ class FeatureSchema(Frozen):
     raw_item: dict[str, RawKind]
     raw_widths: dict[str, int] = {}
     encodings: tuple[Encoding, ...] = ()
+    only_encoded: tuple[str, ...] = ()
     features: tuple[FeatureOutput, ...]
     crosses: tuple[CrossOutput, ...]
     items: int
@@ -185,6 +194,7 @@ def build_schema(
         raw_item=raw_columns(features, "item"),
         raw_widths=raw_widths(features, "query"),
         encodings=encodings(features),
+        only_encoded=tuple(sorted(set(raw_columns(features, "query")) - set(transform_columns(features, "query")))),
         features=outputs,
         crosses=(),
         items=items[1],

@@ -63,4 +63,5 @@ def parse_list(record: tf.Tensor, spec: Mapping[str, tf.io.FixedLenFeature]) -> 
     rows = {
         name: tf.io.FixedLenSequenceFeature(each.shape, each.dtype, allow_missing=True) for name, each in spec.items()
     }
-    return tf.io.parse_single_example(record, rows)
+    parsed: dict[str, tf.Tensor] = tf.io.parse_single_example(record, rows)
+    return parsed

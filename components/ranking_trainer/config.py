@@ -47,7 +47,9 @@ class TaskConfig(Frozen):
     @model_validator(mode="after")
     def _options_of_its_type(self) -> TaskConfig:
         unused = {"positive_weight"} if self.type == "graded" else {"gain", "loss"}
-        for name in sorted(unused & self.model_fields_set):
+        # Of a configuration that went through JSON all fields were set, those of no use to their defaults.
+        fields = type(self).model_fields
+        for name in sorted(name for name in unused if getattr(self, name) != fields[name].default):
             other = "binary" if self.type == "graded" else "graded"
             raise ValueError(f"{name} is of {other} tasks, but type is {self.type!r}. Leave it out")
         return self
@@ -76,7 +78,7 @@ class RankingConfig(Frozen):
     """What the ranking model sees and how it learns.
 
     Attributes:
-        features: Features of both sides.
+        features: Features of both sides; none where crosses alone order items.
         crosses: Explicit crosses, by name, and ``found`` for all that ``crosses.auto`` finds; all of both if left out.
         retrieval_score: Whether the retrieval model's score has its part in the probabilities, see fusion.py.
         score_limit: The most that the retrieval score may count against the network's logit, in units of their
@@ -99,7 +101,7 @@ class RankingConfig(Frozen):
             batches of graded tasks are made of whole lists.
     """
 
-    features: tuple[str, ...] = Field(min_length=1)
+    features: tuple[str, ...] = ()
     crosses: tuple[str, ...] | None = None
     retrieval_score: bool = True
     score_limit: float = Field(default=0.5, gt=0, le=1000)
@@ -118,6 +120,8 @@ class RankingConfig(Frozen):
 
     @model_validator(mode="after")
     def _tasks(self) -> RankingConfig:
+        if not self.features and self.crosses == ():
+            raise ValueError("features: [] and crosses: [] leave nothing to see. Name some of either")
         names = [task.name for task in self.tasks]
         if len(set(names)) != len(names):
             raise ValueError(f"two tasks have one name: {names}. Name each its own")

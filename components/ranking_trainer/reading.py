@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import tensorflow as tf
 
+from crossrec.components.features.schema import USER
 from crossrec.components.modeling import inputs
 from crossrec.components.ranking_examples.lists import LIST, parse_list
 from crossrec.components.ranking_trainer.config import RankingConfig
 
-_ROWS_OF_A_LIST = 16
+_LISTS = 1024
 
 
 def read_rows(
@@ -23,60 +21,50 @@ def read_rows(
         data: The examples.
         split: Its name.
         config: Tells whether there is a task of grades; also buffer and seed of the shuffle.
-        batch_size: Rows of a batch; of whole lists at most so many, unless one list is longer, which is a batch alone.
+        batch_size: Rows of a batch. Of whole lists a batch has as many as have so many rows on average, at least one.
         shuffle: Whether rows, or lists, come in another order in each pass.
     """
     training = config.training
     buffer = training.shuffle_rows if shuffle else 0
     if not config.learns_lists:
         return inputs.read_batches(data.patterns[split], data.spec, batch_size, buffer, training.seed)
-    return read_lists(data.patterns[split], data.spec, batch_size, -(-buffer // _ROWS_OF_A_LIST), training.seed)
-
-
-def read_lists(
-    pattern: str, spec: Mapping[str, tf.io.FixedLenFeature], batch_size: int, shuffle: int = 0, seed: int = 0
-) -> tf.data.Dataset:
-    """Batches of whole lists, as rows.
-
-    Args:
-        pattern: Gzipped TFRecord files of lists.
-        spec: How to parse one row.
-        batch_size: Rows of a batch at most; a longer list is a batch of its own.
-        shuffle: Lists in the shuffle buffer; 0 keeps the order.
-        seed: Seed of the shuffle.
-    """
-    lists = inputs.read_records(pattern, shuffle, seed).map(
-        lambda record: parse_list(record, spec), num_parallel_calls=tf.data.AUTOTUNE
+    length = mean_length(data.patterns[split])
+    lists = inputs.read_records(data.patterns[split], round(buffer / length), training.seed).map(
+        lambda record: parse_list(record, data.spec), num_parallel_calls=tf.data.AUTOTUNE
     )
-    return whole_lists(lists, batch_size)
+    return whole_lists(lists, max(1, round(batch_size / length)))
 
 
-def whole_lists(lists: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-    """Packs lists into batches, in their order, without ever dividing one.
+def mean_length(pattern: str) -> float:
+    """Rows of a list on average, at least 1."""
+    lists = rows = 0
+    for record in inputs.read_records(pattern).batch(_LISTS):
+        sizes = tf.io.parse_example(record, {USER: tf.io.RaggedFeature(tf.int64)})[USER].row_lengths()
+        lists, rows = lists + int(tf.size(sizes)), rows + int(tf.reduce_sum(sizes))
+    return max(rows / max(lists, 1), 1.0)
+
+
+def whole_lists(lists: tf.data.Dataset, count: int) -> tf.data.Dataset:
+    """Batches of whole lists, in their order.
+
+    It is lists that are counted, not rows: so each pass has as many batches, which Keras takes for granted.
 
     Args:
         lists: Each a list, ``{name: [n, width]}``.
-        batch_size: Rows of a batch at most; a longer list is a batch of its own.
+        count: Lists of a batch; the last batch of a pass has the rest.
 
     Returns:
         Batches ``{name: [B, width]}``, and ``@list`` int64 ``[B, 1]``, the number of each row's list in this pass.
     """
-    signature = {**lists.element_spec, LIST: tf.TensorSpec([None, 1], tf.int64)}
-    empty = {name: tf.zeros([0, *each.shape[1:]], each.dtype) for name, each in signature.items()}
 
     def numbered(number: tf.Tensor, rows: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         size = tf.shape(next(iter(rows.values())))[0]
         return {**rows, LIST: tf.fill([size, 1], number)}
 
-    def pack(waiting: dict[str, tf.Tensor], element: Any) -> Any:
-        rows, last = element
-        size = tf.shape(waiting[LIST])[0]
-        full = last | (size + tf.shape(rows[LIST])[0] > batch_size)
-        given = tf.where(full, size, 0)
-        kept = {name: tf.concat([waiting[name][given:], values], 0) for name, values in rows.items()}
-        return kept, {name: values[:given] for name, values in waiting.items()}
+    batches = lists.enumerate().map(numbered).ragged_batch(count)
+    return batches.map(lambda rows: {name: _joined(values) for name, values in rows.items()})
 
-    marked = lists.enumerate().map(numbered).map(lambda rows: (rows, tf.constant(False)))
-    end = tf.data.Dataset.from_tensors((empty, tf.constant(True)))
-    batches = marked.concatenate(end).scan(empty, tf.autograph.experimental.do_not_convert(pack))
-    return batches.filter(lambda rows: tf.shape(rows[LIST])[0] > 0)
+
+def _joined(values: tf.RaggedTensor | tf.Tensor) -> tf.Tensor:
+    """Lists one after the other, ``[L, n, width]`` to ``[B, width]``."""
+    return values.values if isinstance(values, tf.RaggedTensor) else tf.reshape(values, [-1, values.shape[-1]])

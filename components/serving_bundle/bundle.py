@@ -62,10 +62,8 @@ class Bundle(tf.Module):
         super().__init__(name="bundle")
         self._kinds: dict[str, RawKind] = dict(parts.schema.raw_query)
         self._widths = dict(parts.schema.raw_widths)
-        graph = tft.TFTransformOutput(f"{parts.graphs}/query")
-        self._transform = graph.transform_features_layer()
-        # A column that only an encoder reads is no input of the transform.
-        self._read = frozenset(graph.raw_feature_spec())
+        self._read = [name for name in self._kinds if name not in parts.schema.only_encoded]
+        self._transform = tft.TFTransformOutput(f"{parts.graphs}/query").transform_features_layer()
         self._texts = QueryTexts(parts.schema, parts.encoders, parts.centres)
         self._features = [feature.name for feature in parts.schema.side("query")]
         self._retrieval, self._index, self._ranking = parts.retrieval, parts.index, parts.ranking
@@ -169,7 +167,7 @@ class Bundle(tf.Module):
 
     def _encode(self, inputs: Tensors) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Transformed query features ``{name: [B, width]}`` and the query's embedding ``[B, D]``."""
-        raw = {name: dense_to_sparse(inputs[name], kind) for name, kind in self._kinds.items() if name in self._read}
+        raw = {name: dense_to_sparse(inputs[name], self._kinds[name]) for name in self._read}
         transformed = self._transform({**raw, **self._texts.columns(inputs)})
         query = {name: transformed[name] for name in self._features}
         return query, self._retrieval.embed_queries(query)

@@ -13,7 +13,7 @@ from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.text_embedder.clusters import nearest_cluster
 
 
-class QueryTexts(tf.Module):  # type: ignore[misc]
+class QueryTexts(tf.Module):
     """Encodes each column of texts once per encoder, however many features read it."""
 
     def __init__(self, schema: FeatureSchema, encoders: Mapping[str, Any], centres: Mapping[str, Array]):

@@ -39,7 +39,7 @@ class EncoderTrainingConfig(Frozen):
         weights: ``all`` weights learn, or low-rank ``adapters`` beside the frozen ones (LoRA, Hu et al. 2022).
         rank: Rank of the adapters.
         pairs: Most different pairs that are learnt from, the most frequent ones first.
-        epochs: Passes over them.
+        epochs: Most passes over them; training ends where held-out pairs do not gain, with the best weights so far.
         batch_size: Pairs of a batch; each pair's negatives are the others of its batch.
         learning_rate: Highest one of the schedule; by default 0.01 for a small encoder, 0.001 for adapters, 0.00005 for
             all weights of a pretrained one.
@@ -50,10 +50,10 @@ class EncoderTrainingConfig(Frozen):
     weights: Literal["all", "adapters"] = "all"
     rank: int = Field(default=8, ge=1, le=256)
     pairs: int = Field(default=200_000, ge=1)
-    epochs: int = Field(default=3, ge=1)
+    epochs: int = Field(default=5, ge=1)
     batch_size: int = Field(default=128, ge=2)
     learning_rate: float | None = Field(default=None, gt=0)
-    temperature: float = Field(default=0.05, gt=0)
+    temperature: float = Field(default=0.07, gt=0)
     seed: int = 0
 
 
@@ -92,6 +92,13 @@ class TextEncoderConfig(Frozen):
             )
         if not self.path and self.training is not None and self.training.weights == "adapters":
             raise ValueError("training.weights 'adapters' beside no path: a new encoder trains all. Write 'all'")
+        if not self.path and self.pooling == "cls":
+            raise ValueError("pooling 'cls' beside no path: a new encoder takes the mean. Leave it out")
+        if not self.path and self.dimension > self.small.width:
+            raise ValueError(
+                f"dimension {self.dimension} is more than small.width {self.small.width}. Write a smaller dimension, "
+                "or a greater width"
+            )
         return self
 
     @property

@@ -147,7 +147,10 @@ def _optional(root: Path, name: str) -> dict[str, Any]:
 def _vocabulary(root: Path, tokenizer: dict[str, Any], field: str) -> tuple[str, ...]:
     if (root / _VOCABULARY).is_file():
         lines = (root / _VOCABULARY).read_bytes().decode("utf-8").split("\n")  # only here does a line end
-        return tuple(line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines))
+        pieces = [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
+        last = {piece: place for place, piece in enumerate(pieces)}
+        # A piece that is there twice has the later id; a word never has a space.
+        return tuple(piece if last[piece] == place else f"{piece} {place}" for place, piece in enumerate(pieces))
     if not tokenizer:
         _require(root, _VOCABULARY, field)
     model = tokenizer.get("model", {})

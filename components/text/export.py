@@ -17,8 +17,8 @@ from crossrec.components.text.report import EncoderReport
 
 # White space, and characters that no one sees.
 _BLANK = r"[\s\p{Z}\p{Cc}\p{Cf}]*"
-# Attributes that tell where a node comes from or lies, not what it computes.
-_NAMES = frozenset(("_class", "_output_shapes", "_XlaMustCompile", "container", "shared_name", "f"))
+# Attributes that name things, as do all that begin with an underscore; the others tell what a node computes.
+_NAMES = frozenset(("container", "shared_name", "f"))
 
 
 def export(
@@ -141,11 +141,18 @@ class _Encoder(tf.Module):
 
 
 def _digest_of_graph(graph: Any) -> Any:
-    """Hashes what the nodes compute, without their names, which differ from process to process."""
+    """Hashes what the nodes compute, without their names, which differ from trace to trace, as do functions'."""
+    bodies = sorted(_digest_of_nodes(function.node_def).digest() for function in graph.library.function)
+    digest = _digest_of_nodes(graph.node)
+    digest.update(b"".join(bodies))
+    return digest
+
+
+def _digest_of_nodes(nodes: Any) -> Any:
     digest = hashlib.sha256()
-    for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
-        for node in nodes:
-            digest.update(node.op.partition("__inference_")[0].encode())
-            for name in sorted(set(node.attr) - _NAMES):
+    for node in nodes:
+        digest.update(node.op.partition("__inference_")[0].encode())
+        for name in sorted(set(node.attr) - _NAMES):
+            if node.attr[name].WhichOneof("value") != "func":
                 digest.update(name.encode() + node.attr[name].SerializeToString(deterministic=True))
     return digest

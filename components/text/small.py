@@ -56,6 +56,9 @@ class SmallNetwork(EncoderNetwork):
             )
             self._encoder_layers = [EncoderLayer(sizes, name=f"layer_{place}") for place in range(small.layers)]
             self._norm = tf_keras.layers.LayerNormalization(epsilon=_EPSILON, name="norm")
+            # The layers' own weights have no seed but Keras's, and are made when they are called first.
+            tf_keras.utils.set_random_seed(seed)
+        self(tf.zeros([1, 1], tf.int32), tf.ones([1, 1], tf.int32))
 
     @property
     def width(self) -> int:

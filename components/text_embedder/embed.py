@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -54,6 +55,58 @@ def embed(encoder: Any, texts: list[bytes]) -> Array:
     return vectors
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """Texts with their vectors.
+
+    Attributes:
+        texts: Different texts, ordered by their hashes.
+        vectors: Theirs, in this order.
+        computed: How many the cache did not have.
+        damaged_files: Files of the cache that did not hold what was written.
+        seconds: What the encoder took.
+    """
+
+    texts: list[bytes]
+    vectors: Vectors
+    computed: int
+    damaged_files: int
+    seconds: float
+
+
+def embed_new(texts: Sequence[bytes], load: Callable[[], Any], cache: VectorCache, prefix: str = "") -> Embedded:
+    """Embeds what the cache does not have, and puts it there chunk by chunk, for a run that is broken off.
+
+    Args:
+        texts: Different texts, at least one.
+        load: Gives the encoder; called only where one is needed.
+        cache: The encoder's.
+        prefix: Hexadecimal digits that the hashes of all texts begin with.
+    """
+    hashes = hashes_of(texts)
+    order = np.argsort(hashes)
+    hashes, ordered = hashes[order], [texts[place] for place in order]
+    known, damaged = cache.load(prefix)
+    places = known.find(hashes)
+    missing = np.flatnonzero(places < 0)
+    made, seconds = [], 0.0
+    for start in range(0, len(missing), _CHUNK):
+        rows = missing[start : start + _CHUNK]
+        encoder = load()
+        started = time.perf_counter()
+        vectors = embed(encoder, [ordered[row] for row in rows])
+        seconds += time.perf_counter() - started
+        made.append(vectors)
+        cache.store(prefix, Vectors(hashes[rows], vectors))
+        progress(f"{start + len(rows):,} of {len(missing):,} new texts embedded")
+    table = np.empty((len(ordered), (made or [known.vectors])[0].shape[1]), np.float32)
+    if made:
+        table[missing] = np.concatenate(made)
+    if len(missing) < len(ordered):
+        table[places >= 0] = known.vectors[places[places >= 0]]
+    return Embedded(ordered, Vectors(hashes, table), len(missing), damaged, seconds)
+
+
 def table_path(directory: str, key: str, prefix: str) -> str:
     """The file of the vectors of one encoder whose hashes begin with some digits."""
     return posixpath.join(directory, key, f"at-{prefix}.vectors")
@@ -79,43 +132,22 @@ class EmbedTexts(beam.DoFn):
         self._encoders: dict[str, Any] = {}
 
     def process(self, element: tuple[tuple[str, str], Iterable[str]]) -> Iterator[EncoderFigures]:
-        """Embeds what the cache does not have, and puts it there chunk by chunk, for a run that is broken off."""
+        """Embeds the texts of one encoder and prefix."""
         (key, prefix), paths = element
         marks = read_texts(paths)
-        texts = list(marks)
-        hashes = hashes_of(texts)
-        order = np.argsort(hashes)
-        hashes, texts = hashes[order], [texts[place] for place in order]
         cache = VectorCache(posixpath.join(self._cache, self._digests[key]))
-        known, damaged = cache.load(prefix)
-        places = known.find(hashes)
-        missing = np.flatnonzero(places < 0)
-        made, seconds = [], 0.0
-        for start in range(0, len(missing), _CHUNK):
-            rows = missing[start : start + _CHUNK]
-            encoder = self._encoder(key)
-            started = time.perf_counter()
-            vectors = embed(encoder, [texts[row] for row in rows])
-            seconds += time.perf_counter() - started
-            made.append(vectors)
-            cache.store(prefix, Vectors(hashes[rows], vectors))
-            progress(f"{start + len(rows):,} of {len(missing):,} texts embedded")
-        table = np.empty((len(texts), (made or [known.vectors])[0].shape[1]), np.float32)
-        if made:
-            table[missing] = np.concatenate(made)
-        if len(missing) < len(texts):
-            table[places >= 0] = known.vectors[places[places >= 0]]
+        found = embed_new(list(marks), lambda: self._encoder(key), cache, prefix)
         path = table_path(self._tables, key, prefix)
-        write_vectors(path, Vectors(hashes, table))
-        write_marks(path, np.array([marks[text] for text in texts], np.uint8))
+        write_vectors(path, found.vectors)
+        write_marks(path, np.array([marks[text] for text in found.texts], np.uint8))
         yield EncoderFigures(
             encoder=key,
             digest=self._digests[key],
-            texts=len(texts),
-            computed=len(missing),
-            from_cache=len(texts) - len(missing),
-            damaged_files=damaged,
-            seconds=seconds,
+            texts=len(found.texts),
+            computed=found.computed,
+            from_cache=len(found.texts) - found.computed,
+            damaged_files=found.damaged_files,
+            seconds=found.seconds,
         )
 
     def _encoder(self, key: str) -> Any:

@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+from collections.abc import Iterable
 
 from tfx.dsl.io import fileio
 
 from crossrec.components.errors import DataError
+from crossrec.components.text_encoder.config import EncoderUse
 
 _WHOLE = 1 << 22
 _HEADER, _SAMPLES, _SAMPLE_BYTES = 1 << 20, 64, 1 << 12
+
+
+def fingerprint_of(uses: Iterable[EncoderUse]) -> str:
+    """Digest of all pretrained models that encoders start from or learn from; "" where there are none.
+
+    Args:
+        uses: The encoders.
+
+    Raises:
+        DataError: A directory is not there, or empty.
+    """
+    parts = []
+    for use in uses:
+        for name, path in (("path", use.encoder.path), ("teacher", use.encoder.teacher)):
+            if path:
+                parts.append(fingerprint(path, f"{use.field}.{name}"))
+    return "-".join(parts)
 
 
 def fingerprint(path: str, field: str) -> str:

@@ -30,10 +30,10 @@ class KnownPairs:
     def among(self, left: Ints, right: Ints) -> npt.NDArray[np.bool_]:
         """Whether each of ``left`` belongs to each of ``right``, or is the same text; bool ``[L, R]``."""
         if not len(self.keys):
-            return left[:, None] == right
+            return np.equal(left[:, None], right)
         keys = left[:, None] * self.texts + right
         places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return (self.keys[places] == keys) | (left[:, None] == right)
+        return np.logical_or(self.keys[places] == keys, left[:, None] == right)
 
 
 def reciprocal_ranks(
@@ -53,4 +53,4 @@ def reciprocal_ranks(
     np.put_along_axis(others, wanted[:, None], False, 1)
     before = ((scores > own) & others).sum(1)
     ties = ((scores == own) & others).sum(1)
-    return 1.0 / (1.0 + before + ties / 2)
+    return np.reciprocal(1.0 + before + ties / 2)

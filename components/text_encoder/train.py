@@ -97,12 +97,33 @@ def fit_pairs(network: EncoderNetwork, pairs: TextPairs, config: EncoderTraining
     known = KnownPairs.of(pairs.left, pairs.right, len(pairs.texts))
     views = bool((pairs.left == pairs.right).all())
     evaluate = _evaluation(network, tokens, pairs, held, known, views)
+
+    def loss(ids: Any, mask: Any, other_ids: Any, other_mask: Any, false: Any) -> tf.Tensor:
+        left, right = network(ids, mask, training=True), network(other_ids, other_mask, training=True)
+        return contrastive_loss(left, right, false, config.temperature)
+
     batches = _Batches(tokens, pairs.left[~held], pairs.right[~held], known, config, views)
     return {
         "pairs": float((~held).sum()),
         "held_out_pairs": float(held.sum()),
-        **optimise(network, batches, batches.steps, _loss(network, config.temperature), config, evaluate),
+        **optimise(network, batches, batches.steps, loss, config, evaluate),
     }
+
+
+def contrastive_loss(left: tf.Tensor, right: tf.Tensor, false: tf.Tensor, temperature: float) -> tf.Tensor:
+    """The loss of a batch of pairs.
+
+    Args:
+        left: Vectors ``[B, width]`` of any length.
+        right: Those of the texts that belong to them.
+        false: ``[B, B]``, above 0 where a right text is no negative of a left one; 0 in the diagonal.
+        temperature: Divides the cosines.
+    """
+    left, right = tf.math.l2_normalize(left, 1), tf.math.l2_normalize(right, 1)
+    scores = tf.where(false > 0, -1e9, tf.matmul(left, right, transpose_b=True) / temperature)
+    own = tf.range(tf.shape(scores)[0])
+    sides = [tf.nn.sparse_softmax_cross_entropy_with_logits(own, side) for side in (scores, tf.transpose(scores))]
+    return tf.reduce_mean(sides[0] + sides[1]) / 2
 
 
 def optimise(
@@ -190,19 +211,6 @@ class _Batches:
             false = self._known.among(left, right)
             np.fill_diagonal(false, False)
             yield (*sides[0], *sides[1], false.astype(np.int32))
-
-
-def _loss(network: EncoderNetwork, temperature: float) -> Callable[..., tf.Tensor]:
-    def loss(ids: Any, mask: Any, other_ids: Any, other_mask: Any, false: Any) -> tf.Tensor:
-        left = tf.math.l2_normalize(network(ids, mask, training=True), 1)
-        right = tf.math.l2_normalize(network(other_ids, other_mask, training=True), 1)
-        scores = tf.matmul(left, right, transpose_b=True) / temperature
-        scores = tf.where(false > 0, -1e9, scores)
-        own = tf.range(tf.shape(scores)[0])
-        sides = [tf.nn.sparse_softmax_cross_entropy_with_logits(own, side) for side in (scores, tf.transpose(scores))]
-        return tf.reduce_mean(sides[0] + sides[1]) / 2
-
-    return loss
 
 
 def _evaluation(

@@ -95,12 +95,14 @@ def at_window(
     from crossrec.components.example_gen.checks import check_inputs
     from crossrec.components.example_gen.pin import pinned, with_window
     from crossrec.pipeline.columns import interaction_columns, item_columns
+    from crossrec.pipeline.encoders import check_encoders
     from crossrec.pipeline.schemas import check_schemas
 
     folder = str(Path(data).resolve())
     spec = spec.model_copy(update={"data": pinned(with_window(spec.data, since, until, days), folder)})
     check_inputs(spec.data, folder, item_columns(spec), interaction_columns(spec))
     check_schemas(spec, folder)
+    check_encoders(spec.features)
     return spec
 
 

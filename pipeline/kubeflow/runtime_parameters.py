@@ -18,12 +18,16 @@ _DESCRIPTIONS = {
     "data": "Directory that the spec's relative paths start from.",
     "root": "Directory on a volume for checkpoints (checkpoints/) and published models (serving/).",
     "seed": "Seed of the trainings and of the sampled negatives; empty: those of the spec.",
+    "since": "First day (2025-06-01) or span of the interactions that are read; empty: as the spec's window says.",
+    "until": "Last day or span that is read, of the catalogue's snapshots too; empty: the newest.",
     "release_label": "What this release is called; recorded with it.",
     "data_version": "Anything that changes when the data do; looked at where the ingestion is cached.",
 }
 
 # Property and keys inside of its JSON, by node. What is not in the graph is left out.
 _SETTINGS = {
+    "ItemsExampleGen": {"until": "{until}"},
+    "InteractionsExampleGen": {"since": "{since}", "until": "{until}"},
     "RetrievalTrainer": {"config.training.seed": "{seed}"},
     "RankingTrainer": {"config.training.seed": "{seed}"},
     "RankingExamples": {"config.seed": "{seed}"},

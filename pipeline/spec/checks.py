@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from crossrec.components.cross_selector.auto import check_auto
 from crossrec.components.evaluation.config import LIST_METRICS, MEASURED_LISTS, task_metrics
 from crossrec.components.example_gen.config import INTERACTION_LABEL, NO_TIME, RECENT_ITEMS
-from crossrec.components.features.config import NAME, Categorical, RecentItems, raw_columns
+from crossrec.components.features.config import NAME, Categorical, RecentItems, Text, raw_columns
 from crossrec.components.features.crosses import FOUND, StatisticsCross, check_crosses, check_vectors, expand
 from crossrec.components.features.schema import is_padded
 from crossrec.components.modeling.encoders.query_attention import QueryAttentionConfig
@@ -26,6 +26,7 @@ def check(spec: Spec) -> list[str]:
     """The combinations that cannot work: one line each, with field, value and mend."""
     return [
         *_columns(spec),
+        *_texts(spec),
         *_times(spec),
         *check_crosses(spec.crosses.explicit, spec.features, spec.labels),
         *(check_auto(spec.features, spec.crosses.auto) if spec.crosses.auto is not None else ()),
@@ -105,6 +106,15 @@ def _times(spec: Spec) -> Iterable[str]:
         )
 
 
+def _texts(spec: Spec) -> Iterable[str]:
+    for name, side, feature in spec.features.items():
+        encoder = feature.encoder if isinstance(feature, Text) else None
+        for field, path in (("path", encoder.path), ("teacher", encoder.teacher)) if encoder is not None else ():
+            if path and not path.startswith("/"):
+                # A model belongs to the machine or to its image, not to the data.
+                yield f"features.{side}.{name}.encoder.{field}: {path!r} is no whole path. Write it from '/' on"
+
+
 def _names(spec: Spec, field: str, names: Iterable[str], side: str | None) -> Iterable[str]:
     """Problems of features and crosses that a model names."""
     features, expanded = expand(spec.features, spec.crosses.explicit)
@@ -168,6 +178,8 @@ def _encoders(spec: Spec) -> Iterable[str]:
 def _ranking(spec: Spec) -> Iterable[str]:
     crosses = [cross.name for cross in expand(spec.features, spec.crosses.explicit)[1]]
     yield from _names(spec, "ranking.features", spec.ranking.features, None)
+    if not spec.ranking.features and not crosses:
+        yield "ranking.features: missing, and there are no explicit crosses. Name features of either side"
     for name in set(spec.ranking.features) & set(crosses):
         yield f"ranking.features: {name!r} is a cross. Name it under ranking.crosses, or leave that out for all"
     for name in spec.ranking.crosses or ():

@@ -49,6 +49,8 @@ def on_engine(request, folder, reference):
     [
         ("ItemsExampleGen", "examples"),
         ("InteractionsExampleGen", "examples"),
+        ("TextEmbedder", "embedded_items"),
+        ("TextEmbedder", "embedded_interactions"),
         ("FeatureTransform", "transformed_interactions"),
         ("RankingExamples", "ranking_examples"),
     ],

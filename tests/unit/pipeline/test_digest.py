@@ -19,9 +19,13 @@ def tree(tmp_path, monkeypatch):
         "components/modeling/towers.py": "a = 1",
         "components/example_gen/reader.py": "a = 1",
         "components/evaluation/classification_metrics.py": "a = 1",
+        "components/evaluation/graded_metrics.py": "a = 1",
         "components/evaluation/ragged.py": "a = 1",
         "components/evaluation/ranking_metrics.py": "a = 1",
         "components/evaluation/report.py": "a = 1",
+        "components/text/wordpiece.py": "a = 1",
+        "components/text_encoder/train.py": "a = 1",
+        "components/text_embedder/embed.py": "a = 1",
         "serving/contract/names.py": "a = 1",
         "serving/launch/plans.py": "a = 1",
         "serving/local_server/core.py": "a = 1",
@@ -42,7 +46,16 @@ def tree(tmp_path, monkeypatch):
     digest.code_digest.cache_clear()
 
 
-COMPONENTS = ("retrieval_trainer", "ranking_trainer", "example_gen", "serving_bundle", "evaluation", "serving_check")
+COMPONENTS = (
+    "retrieval_trainer",
+    "ranking_trainer",
+    "example_gen",
+    "text_encoder",
+    "text_embedder",
+    "serving_bundle",
+    "evaluation",
+    "serving_check",
+)
 
 
 def digests():
@@ -75,6 +88,8 @@ def changed_by(edit):
         ("serving/releases/publish.py", set()),
         ("components/serving_check/check.py", {"serving_check"}),
         ("components/warm_start/lineage.py", {"serving_bundle"}),
+        ("components/text/wordpiece.py", {"text_encoder"}),
+        ("components/text_embedder/embed.py", {"text_embedder"}),
     ],
 )
 def test_an_edit_changes_the_digest_of_those_who_run_the_code(tree, file, changed):
@@ -105,6 +120,8 @@ def imported(folder):
 ORDER = (
     "example_gen",
     "example_validator",
+    "text_encoder",
+    "text_embedder",
     "feature_transform",
     "retrieval_trainer",
     "candidate_indexer",
@@ -123,6 +140,8 @@ def test_no_component_uses_code_that_neither_its_digest_nor_an_input_shows(compo
     """The configurations of later components are parameters, and so in the cache key as well."""
     covered = {f"components/{name}" for name in (*ORDER[: ORDER.index(component)], component, "features", "modeling")}
     covered |= set(digest._BORROWED.get(component, ())) | NEUTRAL
+    if "text_encoder" in ORDER[: ORDER.index(component)]:
+        covered.add("components/text")
     configurations = {f"components/{name}/config" for name in ORDER}
     loose = set()
     for module in imported(f"components/{component}") - configurations:

