@@ -60,11 +60,14 @@ class Locations:
         data: Directory that the spec's relative paths start from.
         root: The run root: artifacts, metadata, checkpoints, caches, releases and logs lie below it.
         data_is_here: Whether the data can be looked at while the graph is built.
+        cache: What later runs of any spec can use, such as vectors of texts, lies below it; below the root if left
+            out.
     """
 
     data: str
     root: str
     data_is_here: bool = True
+    cache: str = ""
 
     @property
     def artifacts(self) -> str:
@@ -82,9 +85,9 @@ class Locations:
         return f"{self.root}/checkpoints"
 
     @property
-    def cache(self) -> str:
-        """What later runs of any spec can use: vectors of texts."""
-        return f"{self.root}/cache"
+    def text_vectors(self) -> str:
+        """Vectors of texts that earlier runs have embedded."""
+        return f"{self.cache or f'{self.root}/cache'}/text_embeddings"
 
     @property
     def serving(self) -> str:
@@ -329,7 +332,7 @@ def _texts(
     embedder = TextEmbedder(
         {**examples, "text_encoders": encoder.outputs["text_encoders"]},
         TextEmbedderConfig(encodings=encodings(features)),
-        f"{locations.cache}/text_embeddings",
+        locations.text_vectors,
         code_digest("text_embedder"),
     )
     return [encoder, embedder]

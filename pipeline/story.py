@@ -154,6 +154,11 @@ def _metrics(report: Report, uri: str) -> list[str]:
     lines.append(f"          {100 * found:.1f} % of what was wanted is among the {deepest} candidates of retrieval")
     tasks = dict.fromkeys(name.split("/")[1] for name in report.metrics if name.startswith("ranking/"))
     for task in tasks:
+        order = [name for name in report.metrics if name.startswith(f"ranking/{task}/ndcg@")]
+        if order:
+            told = ", ".join(f"NDCG@{name.partition('@')[2]} {report.metrics[name]:.4f}" for name in order)
+            lines.append(f"          ranking by {task}: {told} of the lists with grades")
+            continue
         auc, loss, ratio = (report.metrics[f"ranking/{task}/{name}"] for name in ("auc", "log_loss", "calibration"))
         lines.append(
             f"          ranking by {task}: AUC {auc:.4f}, log loss {loss:.4f}, predicted : observed {ratio:.2f}"

@@ -58,7 +58,8 @@ def graded_ndcg(
     best = np.lexsort((-gains, number))
     order = np.lexsort((-score, number))
     discounts = _discounts(number[order], k)
-    ideal = np.bincount(number, gains[best] * discounts, count) if count else np.zeros(0)
+    # Ordered either way, row by row the lists are the same.
+    ideal = np.bincount(number[best], gains[best] * discounts, count) if count else np.zeros(0)
     # Ties are runs of rows of one list and one score: all of them have the mean of their gains.
     ordered, listed = score[order], number[order]
     fresh = np.ones(len(order), bool)

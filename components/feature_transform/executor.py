@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
 
 import tensorflow_transform as tft
@@ -12,6 +13,7 @@ from tfx.types import artifact_utils
 
 from crossrec.components.feature_transform import catalogue, transform
 from crossrec.components.feature_transform.config import FeatureTransformConfig
+from crossrec.components.feature_transform.hash_sizes import with_hash_sizes
 from crossrec.components.features import preprocessing
 from crossrec.components.features.config import Categorical
 from crossrec.components.features.schema import build_schema
@@ -52,12 +54,21 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         item_ids = catalogue.read_item_columns(item_pattern, [config.item_column])[config.item_column]
         catalogue.write_item_vocabulary(item_ids, out.vocabulary)
         patterns = {split: f"{artifact_utils.get_split_uri([interactions], split)}/*" for split in splits}
+        features = with_hash_sizes(
+            config.features,
+            {"query": patterns["train"], "item": item_pattern},
+            self._make_beam_pipeline,
+            posixpath.join(out.temporary, "distinct"),
+        )
+        config = config.model_copy(update={"features": features})
         progress(f"{len(item_ids):,} items; analysing and transforming the interactions")
         with (
             self._make_beam_pipeline() as pipeline,
             tft_beam.Context(temp_dir=out.temporary, use_deep_copy_optimization=True),
         ):
-            transform.add_transform(pipeline, config, patterns, item_pattern, out)
+            transform.add_analysis(pipeline, config, patterns["train"], item_pattern, out)
+        with self._make_beam_pipeline() as pipeline:
+            transform.add_examples(pipeline, config, patterns, out)
 
         graph = {side: tft.TFTransformOutput(f"{graphs.uri}/{side}") for side in ("query", "item")}
         cardinalities = {}

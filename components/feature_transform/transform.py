@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
+import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata import schema_utils
 from tfx.dsl.io import fileio
@@ -20,6 +22,7 @@ from tfx_bsl.tfxio.tf_example_record import TFExampleRecord
 from crossrec.components.errors import DataError
 from crossrec.components.feature_transform.config import FeatureTransformConfig
 from crossrec.components.features import preprocessing
+from crossrec.components.features.examples import parsed_batches, record_batch, write_whole
 from crossrec.components.features.schema import ITEM_ROW, POSITION, REQUEST, TIMESTAMP, USER, label_key
 
 ITEM_VOCABULARY = "item_ids.txt"
@@ -88,22 +91,22 @@ def interactions_preprocessing_fn(config: FeatureTransformConfig, vocabulary: st
     return transform
 
 
-def add_transform(
-    pipeline: beam.Pipeline, config: FeatureTransformConfig, splits: Mapping[str, str], items: str, out: TransformPaths
+def add_analysis(
+    pipeline: beam.Pipeline, config: FeatureTransformConfig, training: str, items: str, out: TransformPaths
 ) -> None:
-    """Adds the steps to a Beam pipeline that the caller runs inside ``tft_beam.Context``.
+    """Adds analysis and counting to a Beam pipeline that the caller runs inside ``tft_beam.Context``.
 
     Args:
         pipeline: The pipeline.
         config: What to compute.
-        splits: File pattern of each split's interactions; ``train`` is analysed and counted.
+        training: File pattern of the training split's interactions.
         items: File pattern of the items.
-        out: Where graphs, examples and counts go.
+        out: Where graphs and counts go.
     """
     spec = _interaction_spec(config)
     fn = interactions_preprocessing_fn(config, out.vocabulary)
     # Every step reads for itself: a runner keeps what two stages share, and the direct runner keeps it in memory.
-    analysed = _reader(splits["train"], spec)
+    analysed = _reader(training, spec)
     query_graph = (
         pipeline | "Read[query]" >> analysed.BeamSource(_BATCH),
         analysed.TensorAdapterConfig(),
@@ -118,24 +121,39 @@ def add_transform(
     counted = {name: spec[name] for name in (config.interaction_item_column, config.positive_label)}
     (
         pipeline
-        | "Read[counts]" >> _reader(splits["train"], counted).BeamSource(_BATCH)
+        | "Read[counts]" >> _reader(training, counted).BeamSource(_BATCH)
         | "CountBatch" >> beam.FlatMap(_count_items, config.interaction_item_column, config.positive_label)
         | "CountItems" >> beam.CombinePerKey(sum)
         | "CountsAsJson" >> beam.Map(json.dumps)
         | "WriteCounts" >> beam.io.WriteToText(out.counts, shard_name_template="")
     )
+
+
+def add_examples(
+    pipeline: beam.Pipeline, config: FeatureTransformConfig, splits: Mapping[str, str], out: TransformPaths
+) -> None:
+    """Adds the transform of the rows, with the graphs that are there, to a Beam pipeline.
+
+    A file becomes a file of the same number with its rows in the same order, whatever runs the pipeline.
+
+    Args:
+        pipeline: The pipeline.
+        config: What to compute.
+        splits: File pattern of each split's interactions.
+        out: Where graphs lie, and examples go.
+    """
+    jobs = []
     for split, pattern in splits.items():
-        reader = _reader(pattern, spec)
-        read = pipeline | f"Read[{split}]" >> reader.BeamSource(_BATCH)
-        transformed, _ = ((read, reader.TensorAdapterConfig()), query_graph) | (
-            f"Transform[{split}]" >> tft_beam.TransformDataset(output_record_batches=True)
-        )
-        (
-            transformed
-            | f"Encode[{split}]" >> beam.ParDo(_Encode())
-            | f"Write[{split}]"
-            >> beam.io.WriteToTFRecord(f"{out.examples[split]}/transformed_examples", file_name_suffix=".gz")
-        )
+        files = sorted(fileio.glob(pattern))
+        for number, path in enumerate(files):
+            name = f"transformed_examples-{number:05d}-of-{len(files):05d}.gz"
+            jobs.append((path, posixpath.join(out.examples[split], name)))
+    (
+        pipeline
+        | "Files" >> beam.Create(jobs)
+        | "Spread" >> beam.Reshuffle()
+        | "Transform" >> beam.ParDo(_Transform(f"{out.graphs}/query", _interaction_spec(config), out.temporary))
+    )
 
 
 def read_counts(out: TransformPaths) -> dict[str, int]:
@@ -167,13 +185,26 @@ def _count_items(batch: pa.RecordBatch, item: str, label: str) -> Iterator[tuple
         yield value["values"].as_py().decode("utf-8"), value["counts"].as_py()
 
 
-class _Encode(beam.DoFn):
-    """Record batches to serialized tf.Examples."""
+class _Transform(beam.DoFn):
+    """Files of interactions to files of transformed ones."""
+
+    def __init__(self, graph: str, spec: Mapping[str, Any], temporary: str) -> None:
+        self._graph, self._spec, self._temporary = graph, dict(spec), temporary
 
     def setup(self) -> None:
-        """Makes the encoder, which cannot be pickled."""
+        """Loads the graph and makes the encoder, which cannot be pickled."""
+        self._layer = tft.TFTransformOutput(self._graph).transform_features_layer()
         self._encoder = RecordBatchToExamplesEncoder()
 
-    def process(self, element: tuple[pa.RecordBatch, Any]) -> Iterator[bytes]:
-        """Yields one serialized tf.Example per row."""
-        yield from self._encoder.encode(element[0])
+    def process(self, job: tuple[str, str]) -> None:
+        """Transforms one file.
+
+        Args:
+            job: The file, and where its rows go.
+        """
+        write_whole(job[1], self._records(job[0]), self._temporary)
+
+    def _records(self, path: str) -> Iterator[bytes]:
+        for batch in parsed_batches(path, self._spec, _BATCH):
+            columns = {name: values.numpy() for name, values in self._layer(batch).items()}
+            yield from self._encoder.encode(record_batch(columns))

@@ -21,6 +21,11 @@ RawKind = Literal["string", "float", "int", "strings", "floats"]
 NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
 """Names of features and crosses: they become names of files, of tensors and of variables."""
 
+AUTO = "auto"
+"""``hash_buckets`` by the number of different values in the training data."""
+
+HashBuckets = Union[Annotated[int, Field(ge=2, le=2**31 - 2)], Literal["auto"]]
+
 TIME_PARTS: dict[str, int] = {
     "hour": 24,
     "part_of_day": 4,
@@ -68,11 +73,14 @@ class VocabularyConfig(Frozen):
 
 
 class Categorical(_Feature):
-    """A string, or several: by vocabulary (ids 0 missing, 1 unknown, 2… values) or hashed (1…buckets)."""
+    """A string, or several: by vocabulary (ids 0 missing, 1 unknown, 2… values) or hashed (1…buckets).
+
+    With ``hash_buckets: auto`` there are so many that a quarter at most of the values in training share their id.
+    """
 
     type: Literal["categorical"]
     vocabulary: VocabularyConfig | None = None
-    hash_buckets: int | None = Field(default=None, ge=2, le=2**31 - 2)
+    hash_buckets: HashBuckets | None = None
     multi_valued: bool = False
     max_length: int = Field(default=8, ge=1, le=1024, description="values kept of a multi-valued feature")
 
@@ -149,7 +157,7 @@ class Text(_Feature):
 
     Attributes:
         max_tokens: Lower-case words and numbers that count; Han characters are tokens of their own.
-        hash_buckets: Ids of hashed tokens.
+        hash_buckets: Ids of hashed tokens; ``auto``: by the number of different ones, the same for all such texts.
         ngrams: Longest n-gram of tokens that gets an id.
         encoder: Makes a vector of the text instead, float32 ``[B, dimension]``; zeros where the text is missing.
         clusters: The vector becomes the id (1…clusters) of the nearest of so many centres of the catalogue's
@@ -158,7 +166,7 @@ class Text(_Feature):
 
     type: Literal["text"]
     max_tokens: int = Field(default=16, ge=1, le=512)
-    hash_buckets: int = Field(default=16_384, ge=2, le=2**31 - 2)
+    hash_buckets: HashBuckets = 16_384
     ngrams: int = Field(default=1, ge=1, le=3, description="longest n-gram of tokens that gets an id")
     encoder: TextEncoderConfig | None = None
     clusters: int | None = Field(default=None, ge=2, le=100_000)

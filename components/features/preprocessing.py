@@ -134,7 +134,7 @@ def _with_values(raw: tf.SparseTensor, values: tf.Tensor) -> tf.SparseTensor:
 
 def _categorical(raw: tf.SparseTensor, feature: Categorical, name: str) -> tf.Tensor:
     if feature.hash_buckets is not None:
-        values = 1 + tf.strings.to_hash_bucket_fast(raw.values, feature.hash_buckets)
+        values = 1 + tf.strings.to_hash_bucket_fast(raw.values, _hash_size(feature))
     else:
         config = feature.vocabulary
         size, count = (config.max_size, config.min_count) if config else (None, None)
@@ -227,15 +227,33 @@ def tokenize(texts: tf.Tensor) -> tf.RaggedTensor:
 def _text(raw: tf.SparseTensor, feature: Text, name: str) -> tf.Tensor:
     if feature.encoder is not None:
         return rows(raw, feature.width, 0.0 if feature.clusters is None else MISSING_ID)
-    tokens = tokenize(rows(raw, 1, "")[:, 0])[:, : feature.max_tokens]
     outputs = []
-    for n in range(1, feature.ngrams + 1):
-        grams = tokens if n == 1 else tf.strings.ngrams(tokens, n, separator=" ")
-        ids = 1 + tf.strings.to_hash_bucket_fast(grams.values, feature.hash_buckets)
+    for n, grams in enumerate(_grams(raw, feature), 1):
+        ids = 1 + tf.strings.to_hash_bucket_fast(grams.values, _hash_size(feature))
         width = feature.max_tokens - n + 1
         if width > 0:
             outputs.append(grams.with_values(ids).to_tensor(PADDING, shape=[None, width]))
     return tf.ensure_shape(tf.concat(outputs, 1), [None, feature.width])
+
+
+def _grams(raw: tf.SparseTensor, feature: Text) -> list[tf.RaggedTensor]:
+    """Words, pairs of words and so on of each text; each ragged string ``[B, grams]``."""
+    tokens = tokenize(rows(raw, 1, "")[:, 0])[:, : feature.max_tokens]
+    longer = [tf.strings.ngrams(tokens, n, separator=" ") for n in range(2, feature.ngrams + 1)]
+    return [tokens, *longer]
+
+
+def hashed_values(raw: tf.SparseTensor, feature: Categorical | Text) -> tf.Tensor:
+    """What a hashed feature makes ids of, string ``[N]``: the values of all rows, one after the other."""
+    if isinstance(feature, Categorical):
+        return raw.values
+    return tf.concat([grams.values for grams in _grams(raw, feature)], 0)
+
+
+def _hash_size(feature: Categorical | Text) -> int:
+    if not isinstance(feature.hash_buckets, int):
+        raise ValueError(f"hash_buckets is still {feature.hash_buckets!r}: the data settle it before the transform")
+    return feature.hash_buckets
 
 
 def _recent_items(raw: tf.SparseTensor, feature: RecentItems, item_vocabulary: str | None) -> tf.Tensor:
@@ -265,7 +283,7 @@ def cardinality(feature: Feature, vocabulary_size: int | None, items: int) -> in
         items: Rows of the item table, without the row of unknown items.
     """
     if isinstance(feature, Categorical):
-        return feature.hash_buckets + 1 if feature.hash_buckets else (vocabulary_size or 0) + 2
+        return _hash_size(feature) + 1 if feature.hash_buckets else (vocabulary_size or 0) + 2
     if isinstance(feature, Buckets):
         return feature.count + 1
     if isinstance(feature, TimePart):
@@ -273,5 +291,5 @@ def cardinality(feature: Feature, vocabulary_size: int | None, items: int) -> in
     if isinstance(feature, Text):
         if feature.encoder is not None:
             return feature.clusters + 1 if feature.clusters is not None else 0
-        return feature.hash_buckets + 1
+        return _hash_size(feature) + 1
     return items if isinstance(feature, RecentItems) else 0

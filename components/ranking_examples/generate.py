@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +12,16 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
-from tfx.dsl.io import fileio
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from crossrec.components.candidate_indexer.index import ExactIndex, read_embeddings
+from crossrec.components.features.examples import record_batch, write_whole
 from crossrec.components.features.item_table import Array, ItemTable
 from crossrec.components.features.schema import ITEM_ROW, TIMESTAMP, USER, FeatureSchema, label_key
 from crossrec.components.modeling import inputs
 from crossrec.components.ranking_examples.config import RankingExamplesConfig
 from crossrec.components.ranking_examples.lists import list_batches
-from crossrec.components.ranking_examples.partitions import by_user, read_partition, record_writer
+from crossrec.components.ranking_examples.partitions import by_user, read_partition
 from crossrec.components.ranking_examples.sampling import KnownPairs, ranking_rows
 from crossrec.components.retrieval_trainer import train
 
@@ -85,14 +84,8 @@ class Shards:
 
     def write(self, split: str, partition: int, records: Iterable[bytes]) -> None:
         """Writes a file whole: it appears under its name, the same in every run, when all of it is there."""
-        partial = posixpath.join(self.temporary, f"{split}-{partition:05d}-{uuid.uuid4().hex}.partial")
-        fileio.makedirs(self.temporary)
-        with record_writer(partial) as writer:
-            for record in records:
-                writer.write(record)
         name = f"ranking_examples-{partition:05d}-of-{self.partitions:05d}.gz"
-        fileio.makedirs(self.outputs[split])
-        fileio.rename(partial, posixpath.join(self.outputs[split], name), overwrite=True)
+        write_whole(posixpath.join(self.outputs[split], name), records, self.temporary)
 
 
 def add_examples(pipeline: beam.Pipeline, patterns: Mapping[str, str], make: MakeExamples) -> None:
@@ -178,8 +171,8 @@ class MakeExamples(beam.DoFn):
         self, batches: Iterable[dict[str, Array]], known: KnownPairs, rng: np.random.Generator
     ) -> Iterator[bytes]:
         made = (ranking_rows(batch, self._retrieval.search, known, self._parameters, rng) for batch in batches)
-        for record_batch in _record_batches(made, self._parameters.lists):
-            yield from self._encoder.encode(record_batch)
+        for rows in _record_batches(made, self._parameters.lists):
+            yield from self._encoder.encode(rows)
 
     def _parse(self, records: list[bytes]) -> dict[str, Array]:
         return {name: values.numpy() for name, values in tf.io.parse_example(records, self._spec).items()}
@@ -210,16 +203,8 @@ def since(batches: Sequence[dict[str, Array]], moment: float) -> list[dict[str, 
 def _record_batches(made: Iterable[dict[str, Array]], lists: bool) -> Iterator[pa.RecordBatch]:
     """What becomes records: rows, or lists, of which a partition has all rows."""
     if not lists:
-        yield from map(_record_batch, made)
+        yield from map(record_batch, made)
         return
     batches = list(made)
     if batches:
         yield from list_batches({name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]})
-
-
-def _record_batch(columns: Mapping[str, Array]) -> pa.RecordBatch:
-    arrays = []
-    for values in columns.values():
-        offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
-        arrays.append(pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1))))
-    return pa.RecordBatch.from_arrays(arrays, list(columns))

@@ -10,6 +10,7 @@ from crossrec.components.features.frozen import Frozen
 from crossrec.components.modeling.towers import TowerConfig, TowerSizes
 from crossrec.components.modeling.training import TrainingConfig
 from crossrec.components.retrieval_trainer.graph import GraphConfig
+from crossrec.components.retrieval_trainer.graph_filter import GraphFilterConfig
 from crossrec.components.retrieval_trainer.loss import CosineContrastiveConfig
 from crossrec.components.retrieval_trainer.negatives import DrawnConfig
 from crossrec.components.retrieval_trainer.popularity import PopularityConfig
@@ -65,6 +66,7 @@ class RetrievalConfig(Frozen):
         loss: The loss.
         popularity: The part of recent popularity in the scores; none if left out.
         graph: What users and items learn from their neighbours; nothing if left out.
+        graph_filter: The part in the scores of what was met together; none if left out.
         requests: Trains on requests with companions and targets; on single rows if left out.
         refit: Whether the towers that are served are trained once more, on the training and the validation split
             together, for as many epochs as were best; ranking examples keep those that have not seen validation.
@@ -81,6 +83,7 @@ class RetrievalConfig(Frozen):
     loss: RetrievalLossConfig = RetrievalLossConfig()
     popularity: PopularityConfig | None = None
     graph: GraphConfig | None = None
+    graph_filter: GraphFilterConfig | None = None
     requests: RequestsConfig | None = None
     refit: bool = False
     training: TrainingConfig = TrainingConfig(learning_rate=3e-3, epochs=20)
@@ -111,10 +114,11 @@ class RetrievalConfig(Frozen):
 
     @model_validator(mode="after")
     def _cosines_are_of_unit_vectors(self) -> RetrievalConfig:
-        if self.loss.contrastive is not None and (not self.normalise or self.popularity is not None):
+        added = [name for name in ("popularity", "graph_filter") if getattr(self, name) is not None]
+        if self.loss.contrastive is not None and (not self.normalise or added):
             raise ValueError(
                 "loss.contrastive compares cosines, but "
-                + ("popularity is added to them. Leave it out" if self.normalise else "normalise is false. Set it")
+                + (f"{added[0]} is added to them. Leave it out" if self.normalise else "normalise is false. Set it")
             )
         return self
 

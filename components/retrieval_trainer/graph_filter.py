@@ -52,7 +52,7 @@ class GraphFilterConfig(Frozen):
     degree_offset: float = Field(default=60.0, ge=0, le=1e6)
     sharpness: float = Field(default=1.0, ge=0, le=20)
     degree_exponent: float = Field(default=0.2, ge=0, le=1)
-    weight: float = Field(default=10.0, gt=0, le=1e4)
+    weight: float = Field(default=20.0, gt=0, le=1e4)
 
 
 def check_graph_filter(config: GraphFilterConfig, schema: FeatureSchema) -> None:

@@ -19,6 +19,7 @@ from crossrec.components.modeling.towers import Tower, history_key, required_fea
 from crossrec.components.modeling.training import TrainableModel
 from crossrec.components.retrieval_trainer.config import RetrievalConfig
 from crossrec.components.retrieval_trainer.graph import Graph, Propagated, check_graph
+from crossrec.components.retrieval_trainer.graph_filter import GraphFilter, check_graph_filter
 from crossrec.components.retrieval_trainer.loss import (
     Comparison,
     catalogue_loss,
@@ -78,6 +79,10 @@ class RetrievalModel(TrainableModel):
             users = schema.feature(config.graph.user).cardinality if config.graph.user else 0
             self.graph = Graph(config.graph, users, table.items, config.dimension)
             self._widths = {feature.name: feature for feature in schema.side("query")}
+        self.graph_filter = None
+        if config.graph_filter is not None:
+            check_graph_filter(config.graph_filter, schema)
+            self.graph_filter = GraphFilter(config.graph_filter, table.items)
         self._loss_config = config.loss
         self._history = config.requests.history if config.requests and config.requests.new_items_only else None
         if config.loss.negatives == "catalogue" and table.items > _MOST_NEGATIVES:
@@ -90,18 +95,23 @@ class RetrievalModel(TrainableModel):
     def embed_queries(self, features: Tensors, training: bool = False) -> tf.Tensor:
         """Query features ``{name: [B, width]}`` to float32 ``[B, D]``.
 
-        Where popularity has its part in the scores, D is one more than ``dimension``, and the last number is 1.
+        Where a graph filter has its part in the scores, D is so much more than ``dimension``; where popularity has,
+        one more, and the last number is 1.
         """
         found = self.graph.folded() if self.graph is not None else None
         out = self._embed_queries(features, found, training)
+        if self.graph_filter is not None:
+            out = tf.concat([out, self._filtered(features)], 1)
         return out if self.popularity is None else tf.pad(out, [[0, 0], [0, 1]], constant_values=1.0)
 
     def embed_items(self, rows: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Item rows ``[B]`` (negative: an unknown item) to float32 ``[B, D]``, as of the end of the training."""
         out = self._embed_items(rows, self.graph.folded() if self.graph is not None else None, training)
+        # Scores are divided by the temperature; what a graph filter and popularity add is not.
+        if self.graph_filter is not None:
+            out = tf.concat([out, self._loss_config.temperature * self.graph_filter.of_items(rows)], 1)
         if self.popularity is None:
             return out
-        # Scores are divided by the temperature; what popularity adds is not.
         popularity = self._loss_config.temperature * tf.gather(self.popularity.now(), self._known_rows(rows))
         return tf.concat([out, popularity[:, None]], 1)
 
@@ -119,6 +129,11 @@ class RetrievalModel(TrainableModel):
         if self.graph is None or found is None:
             return out
         return self._finish(self.graph.share * out + tf.gather(found.items, self._known_rows(rows)))
+
+    def _filtered(self, features: Tensors) -> tf.Tensor:
+        """What the graph filter makes of recent items, float32 ``[B, D]``."""
+        assert self.graph_filter is not None
+        return self.graph_filter.of_queries(features[self.graph_filter.config.history])
 
     def _finish(self, embeddings: tf.Tensor) -> tf.Tensor:
         return tf.math.l2_normalize(embeddings, -1) if self._normalise else embeddings
@@ -189,7 +204,7 @@ class RetrievalModel(TrainableModel):
         queries = self._embed_queries(inputs, found, training)
         if self._loss_config.negatives == "catalogue":
             return self._catalogue_loss(queries, embed(tf.range(self.items)), targets, moments, inputs)
-        compared, batch = self._compare(queries, embed, targets, moments)
+        compared, batch = self._compare(queries, embed, targets, moments, inputs)
         if training:
             self._negatives.remember(batch)
         if self._loss_config.contrastive is not None:
@@ -210,6 +225,9 @@ class RetrievalModel(TrainableModel):
         self, queries: tf.Tensor, items: tf.Tensor, targets: tf.Tensor, moments: tf.Tensor | None, inputs: Tensors
     ) -> tf.Tensor:
         scores = tf.matmul(queries, items, transpose_b=True) * self._scale
+        if self.graph_filter is not None:
+            everything = self.graph_filter.of_items(tf.range(self.items))
+            scores += tf.matmul(self._filtered(inputs), everything, transpose_b=True)
         if self.popularity is not None:
             scores += self.popularity.of_all(moments)[:, : self.items]
         if self._history:
@@ -228,6 +246,7 @@ class RetrievalModel(TrainableModel):
         embed: Callable[[tf.Tensor], tf.Tensor],
         targets: tf.Tensor,
         moments: tf.Tensor | None,
+        inputs: Tensors,
     ) -> tuple[Comparison, Candidates]:
         """Scores of the targets and of their candidates, and the positives of all devices."""
         counted = targets >= 0
@@ -239,6 +258,10 @@ class RetrievalModel(TrainableModel):
         candidates = self._negatives.draw(batch if in_batch else None, embed, self._dimension)
         scores = tf.matmul(queries, candidates.embeddings, transpose_b=True) * self._scale
         own = tf.reduce_sum(tf.gather(queries, owners) * own_items, 1) * self._scale
+        if self.graph_filter is not None:
+            filtered = self._filtered(inputs)
+            scores += tf.matmul(filtered, self.graph_filter.of_items(candidates.rows), transpose_b=True)
+            own += tf.reduce_sum(tf.gather(filtered, owners) * self.graph_filter.of_items(rows), 1)
         if self.popularity is not None:
             shares = self.popularity.of_rows(moments, tf.maximum(candidates.rows, 0))
             scores += shares

@@ -216,6 +216,8 @@ def _prepare(
     if model.graph is not None:
         users, rows = read_columns(data, splits, config.label, (model.graph.config.user or USER, ITEM_ROW))
         model.graph.set_edges(users, rows)
+    if model.graph_filter is not None:
+        model.graph_filter.fit(*read_columns(data, splits, config.label, (USER, ITEM_ROW)))
     if config.requests is None:
         return positives(data, splits, config.label, config, shuffle=True).prefetch(tf.data.AUTOTUNE)
     names = [feature.name for feature in schema.side("query")]

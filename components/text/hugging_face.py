@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tensorflow as tf
 import tf_keras
-import transformers
 
 from crossrec.components.errors import DataError
 from crossrec.components.text import adapters
@@ -28,6 +27,8 @@ def load(path: str, config: TextEncoderConfig, field: str = "encoder.path") -> H
     Raises:
         DataError: If the directory is missing or holds no encoder that works here.
     """
+    import transformers  # takes seconds, and who has no pretrained encoder needs none of it
+
     directory = read_directory(path, field)
     owner = field.rpartition(".")[0]
     if config.max_tokens > directory.positions:

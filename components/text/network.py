@@ -69,12 +69,15 @@ def padded(tokens: tf.RaggedTensor, max_tokens: int, first: int | None, last: in
     Returns:
         Ids int32 ``[N, T]``, 0 where padded, and their mask int32 ``[N, T]``; T is at least 1.
     """
-    ends = [None if end is None else tf.fill([tokens.nrows(), 1], tf.constant(end, tf.int32)) for end in (first, last)]
-    tokens = tokens[:, : max_tokens - sum(end is not None for end in ends)]
-    tokens = tf.concat([part for part in (ends[0], tokens, ends[1]) if part is not None], axis=1)
-    lengths = tf.cast(tokens.row_lengths(), tf.int32)
+    tokens = tokens[:, : max_tokens - sum(end is not None for end in (first, last))]
+    ids, lengths = tokens.to_tensor(), tf.cast(tokens.row_lengths(), tf.int32)
+    if first is not None:
+        ids, lengths = tf.pad(ids, [[0, 0], [1, 0]], constant_values=first), lengths + 1
+    if last is not None:
+        ids = tf.pad(ids, [[0, 0], [0, 1]])
+        behind = tf.range(tf.shape(ids)[1])[tf.newaxis, :] == lengths[:, tf.newaxis]
+        ids, lengths = tf.where(behind, last, ids), lengths + 1
     longest = tf.maximum(tf.reduce_max(lengths), 1)  # the maximum over no texts is the lowest integer
-    ids = tokens.to_tensor()
     ids = tf.pad(ids, [[0, 0], [0, longest - tf.shape(ids)[1]]])
     return ids, tf.sequence_mask(lengths, longest, tf.int32)
 

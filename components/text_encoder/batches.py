@@ -45,8 +45,8 @@ class Tokens:
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """As ``take``, without a random share of the tokens; at least one of a text's tokens stays."""
         ids, mask = self.take(rows)
-        chance = np.where(mask > 0, rng.random(mask.shape), 2.0)
-        kept = (chance >= dropped) | (chance == chance.min(1, keepdims=True)) & (chance < 2.0).any(1, keepdims=True)
+        chance = np.where(mask > 0, rng.random(mask.shape), -1.0)
+        kept = (chance >= dropped) | (chance == chance.max(1, keepdims=True))
         return ids, mask * kept.astype(np.int32)
 
 

@@ -96,6 +96,21 @@ def platform(config: KubeflowConfig, nodes: Collection[str]) -> dict[str, Any]:
     return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}} if executors else {}
 
 
+def reachable_cache(config: KubeflowConfig, beam: Sequence[str]) -> str:
+    """Where workers elsewhere keep vectors of texts: beside the artifacts, since they may not see the root's volume.
+
+    Args:
+        config: The section.
+        beam: Options of the node that keeps them.
+
+    Returns:
+        The directory; "" where the root's own does.
+    """
+    if is_remote(beam) and config.pipeline_root.startswith("gs://"):
+        return f"{config.pipeline_root.rstrip('/')}/cache"
+    return ""
+
+
 def is_remote(options: Sequence[str]) -> bool:
     """Whether Beam's workers are on other machines."""
     return not _runner(options).startswith("Direct")

@@ -14,12 +14,13 @@ from tfx.dsl.components.base import executor_spec
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner, pipeline_builder
 
 from crossrec.pipeline import dag
-from crossrec.pipeline.kubeflow.cluster import add_cluster, check_nodes, platform
+from crossrec.pipeline.kubeflow.cluster import add_cluster, check_nodes, platform, reachable_cache
 from crossrec.pipeline.kubeflow.config import KubeflowConfig
 from crossrec.pipeline.kubeflow.fixer import fix, tasks_of
 from crossrec.pipeline.kubeflow.release_condition import blessed
 from crossrec.pipeline.kubeflow.runtime_parameters import DATA, ROOT, add_runtime_parameters, runtime_parameters
 from crossrec.pipeline.kubeflow.validator import validate
+from crossrec.pipeline.spec.beam import of_all, of_node
 from crossrec.pipeline.spec.errors import SpecError, describe
 from crossrec.pipeline.spec.spec import Spec
 
@@ -76,7 +77,9 @@ def compile_pipeline(spec: Spec, source: str = "spec") -> Compiled:
         )
     name = spec.name.replace("_", "-")
     changed = {"name": name, "beam": spec.beam if config.beam is None else config.beam}
-    pipeline = dag.build(spec.model_copy(update=changed), dag.Locations(DATA, ROOT, data_is_here=False))
+    spec = spec.model_copy(update=changed)
+    cache = reachable_cache(config, [*of_all(spec.beam), *of_node(spec.beam, "TextEmbedder")])
+    pipeline = dag.build(spec, dag.Locations(DATA, ROOT, data_is_here=False, cache=cache))
     nodes = [node.id for node in pipeline.components]
     beam = {
         node.id: node.executor_spec.beam_pipeline_args

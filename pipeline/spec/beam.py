@@ -15,6 +15,8 @@ BEAM_NODES = (
     "InteractionsExampleGen",
     "ItemsStatisticsGen",
     "InteractionsStatisticsGen",
+    "TextEncoder",
+    "TextEmbedder",
     "FeatureTransform",
     "CrossSelector",
     "RankingExamples",

@@ -1,11 +1,15 @@
 """Gowalla: Recall@20 and NDCG@20 of the retrieval model on the published split, from ids alone.
 
-    python -m tests.benchmarks.retrieval_gowalla [--data DIR] [--seeds N] [--small]
+    python -m tests.benchmarks.retrieval_gowalla [--data DIR] [--seeds N] [--small] [--model NAME] [--choose]
 
 The model is the pipeline's own, trained by its own loop. All items that a user does not know are candidates, and the
 figures are means over all users of the test. First a tenth of each user's items is held out of the training file: on
 those the number of epochs is chosen, once. Then each seed trains on the whole training file for so many epochs, is
 written, read again as a bundle does, and asked once about the test. ``popularity_…`` is the order by frequency.
+
+``--model filter`` is the graph filter in closed form beside what everybody likes, ``--model graph`` items that are
+propagated along the graph while they are trained. ``--choose`` prints what validation says of other filters, and asks
+nothing about the test. ``--save FILE.npz`` writes the last seed's embeddings for ``tests.benchmarks.index --data``.
 """
 
 import argparse
@@ -15,6 +19,7 @@ import resource
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -32,33 +37,68 @@ from crossrec.components.retrieval_trainer.requests import RequestsConfig, reque
 from tests.benchmarks import retrieval_gowalla_data as data
 from tests.benchmarks.runs import environment, mean_and_sd
 
-# Chosen on the tenth that is held out. The tower of queries gives all the same vector, for what everybody likes; the
-# rest of a user is what the graph makes of the user's items, so all users could be new ones.
-SETTINGS: dict[str, Any] = {
+# Chosen on the tenth that is held out. In both, the tower of queries gives all the same vector, for what everybody
+# likes; the rest of a user is what the graph makes of the user's items, so all users could be new ones.
+_SHARED: dict[str, Any] = {
     "query": {"features": ["everyone"], "output": "sum", "hidden_layers": []},
     "item": {"features": ["item"], "output": "sum", "hidden_layers": []},
     "label": "interaction",
-    "embedding_dimension": 128,
-    "dimension": 128,
-    "graph": {"history": "recent_items", "layers": 5},
-    "loss": {"negatives": "catalogue", "temperature": 0.07},
     "requests": {"companions": 0.9, "targets": 1024},
-    "training": {
-        "epochs": 14,
-        "batch_size": 1024,
-        "learning_rate": 0.02,
-        "patience": 3,
-        "schedule": {"type": "cosine"},
+}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "filter": {
+        **_SHARED,
+        "embedding_dimension": 1,
+        "dimension": 1,
+        "normalise": False,
+        "graph_filter": {
+            "history": "recent_items",
+            "dimension": 768,
+            "degree_offset": 60.0,
+            "sharpness": 1.0,
+            "degree_exponent": 0.2,
+            "weight": 20.0,
+        },
+        "loss": {"negatives": "catalogue", "temperature": 1.0},
+        "training": {"epochs": 3, "batch_size": 1024, "learning_rate": 0.01, "patience": 1},
+    },
+    "graph": {
+        **_SHARED,
+        "embedding_dimension": 128,
+        "dimension": 128,
+        "graph": {"history": "recent_items", "layers": 5},
+        "loss": {"negatives": "catalogue", "temperature": 0.07},
+        "training": {
+            "epochs": 14,
+            "batch_size": 1024,
+            "learning_rate": 0.02,
+            "patience": 3,
+            "schedule": {"type": "cosine"},
+        },
     },
 }
+# One change at a time to the filter; what --choose compares.
+CHOICES: tuple[dict[str, float], ...] = (
+    {},
+    {"dimension": 256},
+    {"dimension": 512},
+    {"degree_offset": 0.0},
+    {"degree_offset": 20.0},
+    {"sharpness": 0.0},
+    {"sharpness": 2.0},
+    {"degree_exponent": 0.0},
+    {"degree_exponent": 0.4},
+)
 HELD_OUT, VALIDATION_USERS, ROWS = 0.1, 5000, 512
+INDEX_QUERIES = 1024
 SMALL_USERS, SMALL_EPOCHS = 1500, 6
 
 
-def settings(seed: int, **changes: Any) -> RetrievalConfig:
-    """The configuration with a seed and with some sections changed."""
-    training = {**SETTINGS["training"], "seed": seed, **changes.pop("training", {})}
-    return RetrievalConfig.model_validate({**SETTINGS, **changes, "training": training})
+def settings(name: str, seed: int, **changes: Any) -> RetrievalConfig:
+    """A configuration with a seed and with some sections changed."""
+    chosen = SETTINGS[name]
+    training = {**chosen["training"], "seed": seed, **changes.pop("training", {})}
+    return RetrievalConfig.model_validate({**chosen, **changes, "training": training})
 
 
 def trained(
@@ -68,9 +108,11 @@ def trained(
     schema = data.schema_of(split)
     model = train.compiled(schema, data.table_of(split), config)
     requests = data.training_requests(split)
+    users = np.repeat(np.arange(split.users), split.known.lengths)
     if model.graph is not None:
-        users = np.repeat(np.arange(split.users), split.known.lengths)
         model.graph.set_edges(users, split.known.items)
+    if model.graph_filter is not None:
+        model.graph_filter.fit(users, split.known.items)
     monitor = Monitor("steps", maximise=True, measure=lambda: float(model.optimizer.iterations.numpy()))
     if asked is not None:
         validation, of_requests = data.asked(split, asked), RequestsConfig(new_items_only=True)
@@ -90,6 +132,30 @@ def reloaded(model: RetrievalModel, split: data.Split, config: RetrievalConfig) 
     with tempfile.TemporaryDirectory() as folder:
         saving.save(folder, model, config, [])
         return train.load(folder, data.schema_of(split), data.table_of(split), served=False)
+
+
+def choose(split: data.Split, asked: np.ndarray) -> dict[str, float]:
+    """NDCG of other filters on validation, the towers left as they are before training, next to nothing."""
+    found = {}
+    validation, of_requests = data.asked(split, asked), RequestsConfig(new_items_only=True)
+    users = np.repeat(np.arange(split.users), split.known.lengths)
+    for change in CHOICES:
+        config = settings("filter", 0, graph_filter={**SETTINGS["filter"]["graph_filter"], **change})
+        model = train.compiled(data.schema_of(split), data.table_of(split), config)
+        assert model.graph_filter is not None
+        model.graph_filter.fit(users, split.known.items)
+        name = ", ".join(f"{key} {value:g}" for key, value in change.items()) or "as it is"
+        found[name] = train.request_ndcg(model, validation, of_requests, data.K)
+        print(f"{name}: validation NDCG@20 {found[name]:.4f}", flush=True)
+    return found
+
+
+def save_embeddings(path: Path, model: RetrievalModel, split: data.Split) -> None:
+    """Items and, in random order, the queries of users with a history, for ``tests.benchmarks.index``."""
+    users = np.random.default_rng(0).permutation(np.flatnonzero(split.known.lengths))[:INDEX_QUERIES]
+    features = {"everyone": data.everyone(users), "recent_items": data.histories(split, users)}
+    queries = model.embed_queries({name: tf.constant(values) for name, values in features.items()}).numpy()
+    np.savez(path, items=model.embed_catalogue()[:-1], queries=queries)
 
 
 def recommend(model: RetrievalModel, split: data.Split, users: np.ndarray) -> np.ndarray:
@@ -116,6 +182,9 @@ def main() -> None:
     parser.add_argument("--data", help="folder that holds gowalla_m1/; default: $CROSSREC_DATA")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, help="epochs of the final trainings; chosen on validation if left out")
+    parser.add_argument("--model", choices=sorted(SETTINGS), default="filter")
+    parser.add_argument("--choose", action="store_true", help="compare filters on validation, and stop")
+    parser.add_argument("--save", type=Path, help="where to write the embeddings, as .npz")
     parser.add_argument("--small", action="store_true", help="a slice of the users, one seed, beside no graph")
     options = parser.parse_args()
     try:
@@ -133,18 +202,23 @@ def main() -> None:
     for name, value in data.measure(data.by_popularity(split, users), split, users).items():
         figures[f"popularity_{name}"] = [value]
     epochs = options.epochs
-    if epochs is None:
+    if epochs is None or options.choose:
         choosing = data.hold_out(split, HELD_OUT, seed=7)
         some = np.random.default_rng(1).permutation(split.users)[:VALIDATION_USERS]
-        _, history = trained(choosing, settings(0, **changes), some)
+        if options.choose:
+            print(json.dumps({**choose(choosing, some), **environment()}))
+            return
+        _, history = trained(choosing, settings(options.model, 0, **changes), some)
         epochs = 1 + int(np.argmax([entry["monitor"] for entry in history]))
         figures["validation_ndcg@20"] = [max(entry["monitor"] for entry in history)]
         print(f"{epochs} epochs are best on validation: NDCG@20 {figures['validation_ndcg@20'][0]:.4f}", flush=True)
     planned = {**changes.get("training", {}), "epochs": epochs, "patience": 0}
     seeds = 1 if options.small else options.seeds
     for seed in range(seeds):
-        config = settings(seed, training=planned)
+        config = settings(options.model, seed, training=planned)
+        before = time.perf_counter()
         model, history = trained(split, config, None)
+        figures.setdefault("seconds_to_train", []).append(time.perf_counter() - before)
         figures.setdefault("seconds_per_epoch", []).append(float(np.mean([entry["seconds"] for entry in history])))
         model = reloaded(model, split, config)
         for name, value in data.measure(recommend(model, split, users), split, users).items():
@@ -152,9 +226,11 @@ def main() -> None:
         print(
             f"seed {seed}: recall@20 {figures['recall@20'][-1]:.5f}, ndcg@20 {figures['ndcg@20'][-1]:.5f}", flush=True
         )
+    if options.save:
+        save_embeddings(options.save, model, split)
     if options.small:
-        alone = {**SETTINGS["query"], "features": ["everyone", "recent_items"], "pooling": "root"}
-        config = settings(0, graph=None, query=alone, training=planned)
+        alone = {**_SHARED["query"], "features": ["everyone", "recent_items"], "pooling": "root"}
+        config = settings("graph", 0, graph=None, query=alone, training=planned)
         model, _ = trained(split, config, None)
         for name, value in data.measure(recommend(model, split, users), split, users).items():
             figures[f"no_graph_{name}"] = [value]
@@ -166,7 +242,8 @@ def main() -> None:
         "users": len(users),
         "items": split.items,
         "pairs": len(split.known.items),
-        "dimension": SETTINGS["dimension"],
+        "model": options.model,
+        "dimension": model.embed_catalogue().shape[1],
         "epochs": epochs,
         "seeds": seeds,
         "memory_gb": round(used.ru_maxrss / 2**20, 2),

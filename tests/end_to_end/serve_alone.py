@@ -1,4 +1,4 @@
-"""A bundle in a process that knows nothing but TensorFlow: run as a script.
+"""A bundle in a process that knows nothing but TensorFlow and its Text operations: run as a script.
 
 Usage: serve_alone.py BUNDLE INPUTS.npz OUTPUTS.npz. Asks `rank` with the arrays of INPUTS, writes its answers to
 OUTPUTS, and prints as JSON what was imported and which operations the bundle holds.
@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_text  # noqa: F401  # its operations are part of the stock server
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
 

@@ -62,7 +62,7 @@ def own(trained, rows, candidates):
 
 @pytest.fixture(scope="module")
 def alone(marketplace_run, trained, rows, candidates, tmp_path_factory):
-    """Answers of the bundle in a process that imported nothing but TensorFlow, and what it says of itself."""
+    """Answers of the bundle in a process that imported TensorFlow and TensorFlow Text only, and what it says."""
     folder = tmp_path_factory.mktemp("alone")
     feed = {**as_request(rows, trained.schema), "candidate_items": np.char.encode(candidates.astype(str), "utf-8")}
     np.savez(folder / "inputs.npz", **{n: v.astype("S") if v.dtype == object else v for n, v in feed.items()})
@@ -94,7 +94,7 @@ def test_a_fresh_process_gives_the_trainer_s_scores(alone, own):
 
 
 def test_that_process_knew_tensorflow_alone(alone):
-    foreign = {"crossrec", "tfx", "tfx_bsl", "tensorflow_transform", "tensorflow_recommenders", "tensorflow_text"}
+    foreign = {"crossrec", "tfx", "tfx_bsl", "tensorflow_transform", "tensorflow_recommenders", "transformers"}
     assert foreign.isdisjoint(alone[1]["modules"])
 
 

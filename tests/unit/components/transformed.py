@@ -9,7 +9,7 @@ import tensorflow_transform.beam as tft_beam
 
 from crossrec.components.feature_transform import catalogue
 from crossrec.components.feature_transform.config import FeatureTransformConfig
-from crossrec.components.feature_transform.transform import TransformPaths, add_transform, read_counts
+from crossrec.components.feature_transform.transform import TransformPaths, add_analysis, add_examples, read_counts
 from crossrec.components.features.config import Categorical
 from crossrec.components.features.crosses import HashedCross
 from crossrec.components.features.item_table import ItemTable
@@ -155,7 +155,9 @@ def run_transform(root):
     ids = catalogue.read_item_columns(items, ["item_id"])["item_id"]
     catalogue.write_item_vocabulary(ids, paths.vocabulary)
     with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=paths.temporary, desired_batch_size=250):
-        add_transform(pipeline, CONFIG, raw, items, paths)
+        add_analysis(pipeline, CONFIG, raw["train"], items, paths)
+    with beam.Pipeline() as pipeline:
+        add_examples(pipeline, CONFIG, raw, paths)
     counts = read_counts(paths)
     table = catalogue.build_item_table(CONFIG, items, f"{paths.graphs}/item", counts)
     return Transformed(paths, raw, items, table, counts)

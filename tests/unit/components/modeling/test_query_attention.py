@@ -6,9 +6,11 @@ import tensorflow as tf
 
 from crossrec.components.errors import DataError
 from crossrec.components.features.config import FeaturesConfig
-from crossrec.components.features.schema import build_schema
+from crossrec.components.features.item_table import ItemTable
+from crossrec.components.features.schema import ITEM_ROW, build_schema
 from crossrec.components.modeling.encoders import build_encoder
 from crossrec.components.modeling.encoders.query_attention import QueryAttention, QueryAttentionConfig
+from crossrec.components.modeling.lazy_adam import LazyAdam
 from crossrec.components.modeling.towers import Tower, TowerConfig, TowerSizes
 from crossrec.components.retrieval_trainer.config import RetrievalConfig
 from crossrec.components.retrieval_trainer.train import build
@@ -203,3 +205,82 @@ def test_vectors_that_cannot_be_compared_are_refused(changed, named):
     encoder = CONFIG.model_copy(update=changed)
     with pytest.raises(DataError, match=named):
         Tower(make_schema(), TowerConfig(features=["user"], encoders=[encoder]), sizes)
+
+
+TOPICS, BRANDS, COPIES = 6, 6, 3
+MEANING = 8
+SHOP = FeaturesConfig.model_validate(
+    {
+        "query": {
+            "meaning": {"type": "vector", "dimension": MEANING},
+            "recent_items": {"type": "recent_items", "max_length": TOPICS},
+        },
+        "item": {
+            "brand": {"type": "categorical"},
+            "topic": {"type": "categorical"},
+            "picture": {"type": "vector", "dimension": MEANING},
+        },
+    }
+)
+
+
+def make_shop():
+    """Items of every topic and brand, whose texts lie near the direction of their topic."""
+    rng = np.random.default_rng(0)
+    directions = np.linalg.qr(rng.normal(size=(MEANING, MEANING)))[0][:TOPICS]
+    topics, brands = (grid.reshape(-1) for grid in np.indices((TOPICS, BRANDS, COPIES))[:2])
+    pictures = directions[topics] + 0.1 * rng.normal(size=(len(topics), MEANING))
+    ids = np.empty(len(topics), object)
+    ids[:] = [f"{n:03}" for n in range(len(topics))]
+    features = {
+        "brand": np.append(brands + 2, 1)[:, None],
+        "topic": np.append(topics + 2, 1)[:, None],
+        "picture": np.append(pictures, np.zeros((1, MEANING)), 0).astype(np.float32),
+    }
+    return directions, ItemTable(ids, features, np.full(len(topics), 10), {})
+
+
+def ask_shop(seed, rows, directions):
+    """Users who bought one item of each topic, and now ask for one topic and want the brand that they bought there."""
+    rng = np.random.default_rng(seed)
+    bought, topic = rng.integers(0, BRANDS, (rows, TOPICS)), rng.integers(0, TOPICS, rows)
+    copies = rng.integers(0, COPIES, (rows, TOPICS + 1))
+    recent = (np.arange(TOPICS) * BRANDS + bought) * COPIES + copies[:, :-1]
+    brand = bought[np.arange(rows), topic]
+    query = {
+        "meaning": (directions[topic] + 0.1 * rng.normal(size=(rows, MEANING))).astype(np.float32),
+        "recent_items": rng.permuted(recent, axis=1),
+        ITEM_ROW: ((topic * BRANDS + brand) * COPIES + copies[:, -1])[:, None],
+    }
+    return query, brand
+
+
+@pytest.mark.parametrize("kind", ["query_attention", "average"])
+def test_what_is_asked_says_which_of_the_recent_items_count(kind):
+    directions, table = make_shop()
+    encoder = {"type": kind, "sequence": "recent_items", "features": ["brand"]}
+    if kind == "query_attention":
+        encoder |= {"query": "meaning", "keys": "picture"}
+    config = RetrievalConfig(
+        query={"features": ["meaning"], "hidden_layers": [], "encoders": [encoder]},
+        item={"features": ["brand", "topic"], "hidden_layers": []},
+        label="clicked",
+        embedding_dimension=16,
+        dimension=16,
+        loss={"negatives": "catalogue", "temperature": 0.1},
+    )
+    sizes = {"brand": BRANDS + 2, "topic": TOPICS + 2, "recent_items": table.items}
+    tf.keras.utils.set_random_seed(3)
+    model = build(build_schema(SHOP, sizes, ("item_id", table.items), ("clicked",)), config, table)
+    model.compile(optimizer=LazyAdam(0.02))
+    rows, _ = ask_shop(1, 4000, directions)
+    model.fit(tf.data.Dataset.from_tensor_slices(rows).batch(100), epochs=3, verbose=0)
+    later, brand = ask_shop(2, 500, directions)
+    wanted = later.pop(ITEM_ROW)[:, 0]
+    scores = model.embed_queries({name: tf.constant(values) for name, values in later.items()}).numpy()
+    best = np.argmax(scores @ model.embed_catalogue().T, 1)
+    of_topic = best // (BRANDS * COPIES) == wanted // (BRANDS * COPIES)
+    of_brand = best // COPIES % BRANDS == brand
+    assert of_topic.mean() > 0.95
+    # Without the query a user's brands are known, but not which is of the topic: about as often as it is the likeliest.
+    assert of_brand.mean() > 0.9 if kind == "query_attention" else of_brand.mean() < 0.5

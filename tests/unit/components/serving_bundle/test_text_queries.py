@@ -18,7 +18,7 @@ import tensorflow_transform.beam as tft_beam
 from crossrec.components.candidate_indexer.index import ExactIndex
 from crossrec.components.feature_transform import catalogue
 from crossrec.components.feature_transform.config import FeatureTransformConfig
-from crossrec.components.feature_transform.transform import TransformPaths, add_transform, read_counts
+from crossrec.components.feature_transform.transform import TransformPaths, add_analysis, add_examples, read_counts
 from crossrec.components.features.config import Categorical, FeaturesConfig
 from crossrec.components.features.crosses import SimilarityCross
 from crossrec.components.features.encodings import encodings
@@ -144,7 +144,9 @@ def made(request, tmp_path_factory):
     catalogue.write_item_vocabulary(catalogue.read_item_columns(items, ["item_id"])["item_id"], paths.vocabulary)
     patterns = {split: f"{embedded}/interactions/Split-{split}/*" for split in raw}
     with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=paths.temporary):
-        add_transform(pipeline, config, patterns, items, paths)
+        add_analysis(pipeline, config, patterns["train"], items, paths)
+    with beam.Pipeline() as pipeline:
+        add_examples(pipeline, config, patterns, paths)
     table = catalogue.build_item_table(config, items, f"{paths.graphs}/item", read_counts(paths))
     graphs = {side: tft.TFTransformOutput(f"{paths.graphs}/{side}") for side in ("query", "item")}
     cardinalities = {

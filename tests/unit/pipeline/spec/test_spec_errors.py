@@ -40,6 +40,18 @@ MISTAKES = [
     ("index", {"recall_target": 1.5}, "index.recall_target: 1.5", ["1"]),
     ("index", {"filters": ["price"]}, "index.filters: 'price'", ["holds float", "one text"]),
     ("index", {"filters": ["tags"]}, "index.filters: 'tags'", ["holds strings"]),
+    (
+        "features.query.asked",
+        {"type": "text", "column": "query", "encoder": {"path": "models/minilm"}},
+        QUERY + "asked.encoder.path: 'models/minilm'",
+        ["Write it from '/' on"],
+    ),
+    (
+        "features.item.named",
+        {"type": "text", "column": "title", "encoder": {"teacher": "minilm"}},
+        ITEM + "named.encoder.teacher: 'minilm'",
+        ["Write it from '/' on"],
+    ),
     # validation
     ("validation", {"schema": "s.pbtxt"}, "validation.schema", ["interactions_schema", "items_schema"]),
     # features
