@@ -141,12 +141,13 @@ def table(entries: Sequence[Entry]) -> str:
 def _shown(metrics: Mapping[str, float]) -> list[str]:
     """What tells dates apart, few enough for a terminal: the shortest lists, and all candidates of retrieval."""
     depths = sorted({int(depth) for name in metrics for _, at, depth in [name.rpartition("@")] if at})
-    wanted = []
+    wanted, least = [], 0
     if depths:
         least, most = depths[0], depths[-1]
         wanted = [f"end_to_end/recall@{least}", f"end_to_end/ndcg@{least}", f"popularity/ndcg@{least}"]
         wanted.append(f"retrieval/recall@{most}")
-    return [name for name in wanted if name in metrics] + [name for name in metrics if name.endswith("/auc")]
+    ranking = [name for name in metrics if name.startswith("ranking/") and name.endswith(("/auc", f"/ndcg@{least}"))]
+    return [name for name in wanted if name in metrics] + ranking
 
 
 def _head(name: str) -> str:

@@ -15,8 +15,9 @@ from crossrec.components import artifacts
 from crossrec.components.candidate_indexer.component import CandidateIndexer
 from crossrec.components.catalogue_update.changes import CatalogueChanges, compare
 from crossrec.components.catalogue_update.component import CatalogueUpdate, Source
-from crossrec.components.catalogue_update.read import read_catalogue
+from crossrec.components.catalogue_update.read import read_catalogue, with_texts
 from crossrec.components.catalogue_update.table import update_table
+from crossrec.components.catalogue_update.texts import with_texts
 from crossrec.components.errors import DataError
 from crossrec.components.example_gen.config import RawColumn
 from crossrec.components.example_gen.files import fingerprint
@@ -97,12 +98,12 @@ def find_served(spec: Spec, locations: Locations, version: int | None = None) ->
     return Served(record.version, record.models_from or record.version, config, parts)
 
 
-def source(spec: Spec, data_dir: str, served: Served, always: bool = False) -> Source:
+def source(spec: Spec, locations: Locations, served: Served, always: bool = False) -> Source:
     """Where the newer catalogue comes from.
 
     Args:
         spec: The spec.
-        data_dir: Folder of its data.
+        locations: Where the data and the vectors of texts lie.
         served: The release.
         always: Whether everything is made also where nothing differs.
     """
@@ -113,17 +114,19 @@ def source(spec: Spec, data_dir: str, served: Served, always: bool = False) -> S
     widths = raw_widths(features, "item")
     columns = tuple(RawColumn(name=name, kind=kind, width=widths.get(name)) for name, kind in kinds.items())
     return Source(
-        data_dir=data_dir,
+        data_dir=locations.data,
         table=spec.data.items,
         columns=columns,
-        fingerprint=fingerprint(spec.data.items, data_dir),
+        fingerprint=fingerprint(spec.data.items, locations.data),
         always=always,
+        text_vectors=locations.text_vectors,
     )
 
 
 def plan(served: Served, source: Source) -> CatalogueChanges:
     """What a reindex would change, with nothing written."""
     items = read_catalogue(source.table, source.data_dir, source.columns)
+    items = with_texts(items, served.transform.features, served.parts, source.text_vectors)
     graph = f"{served.parts['transform_graphs']}/item"
     table = update_table(items, served.transform, graph, ItemTable.read(served.parts["item_table"]))
     return compare(ItemTable.read(served.parts["former_table"]), table)

@@ -170,8 +170,11 @@ class PartitionedIndex(tf.Module):
         """
         shape = tf.shape(parts)
         rows = shape[0] * shape[1]
-        numbers = tf.range(rows)
-        first = tf.reshape(parts, [-1]) * (self._width + 1)
+        # Entries are multiplied as they come. Queries that look at the same partition come one after another, so that
+        # it is read from memory once and then lies in the processor's cache.
+        flat = tf.reshape(parts, [-1])
+        numbers = tf.argsort(flat)
+        first = tf.gather(flat, numbers) * (self._width + 1)
         # Pairs of int32 (row, column) are made as one int64, the lower half first as on all platforms of TensorFlow.
         high = tf.constant(2**32, tf.int64)
         starts = tf.cast(numbers, tf.int64) + tf.cast(first, tf.int64) * high

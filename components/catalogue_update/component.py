@@ -38,8 +38,10 @@ CatalogueUpdateSpec = make_spec(
         "columns": str,
         "transform": str,
         "catalogue": str,
+        "cache_root": str,
         "models_from": int,
         "always": int,
+        "text_vectors": str,
     },
     optional=("text_encoders", "text_embeddings"),
 )
@@ -53,14 +55,18 @@ class Source(Frozen):
         table: The ``data.items`` part of the spec.
         columns: Columns that features, lists and filters need.
         fingerprint: Digest of the files.
+        cache_root: Where runs keep vectors of texts.
         always: Whether everything is made also where nothing differs from the catalogue that is served.
+        text_vectors: Root of the vectors of texts that runs have embedded.
     """
 
     data_dir: str
     table: ItemsTable
     columns: tuple[RawColumn, ...]
     fingerprint: str
+    cache_root: str
     always: bool = False
+    text_vectors: str = ""
 
 
 class CatalogueUpdate(base_component.BaseComponent):
@@ -100,8 +106,10 @@ class CatalogueUpdate(base_component.BaseComponent):
                 columns=json.dumps(columns),
                 transform=transform.model_dump_json(),
                 catalogue=source.fingerprint,
+                cache_root=source.cache_root,
                 models_from=models_from,
                 always=int(source.always),
+                text_vectors=source.text_vectors,
                 **output_channels(CatalogueUpdateSpec),
             )
         )

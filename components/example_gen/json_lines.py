@@ -37,11 +37,9 @@ def read_json_lines(stream: BinaryIO, name: str, columns: dict[str, str], table:
     Raises:
         DataError: If a line is no object, or a value cannot be a cell of a table.
     """
-    lines = enumerate(stream, 1)
+    lines = _numbered(stream)
     while chunk := list(itertools.islice(lines, LINES)):
-        objects = [_object(line, number, name, table) for number, line in chunk if not _is_end(line, number, stream)]
-        if not objects:
-            return
+        objects = [_object(line, number, name, table) for number, line in chunk]
         place = name, chunk[0][0]
         arrays = [_column([entry.get(column) for entry in objects], column, columns, place) for column in columns]
         yield pa.RecordBatch.from_arrays(arrays, list(columns))
@@ -54,16 +52,21 @@ def first_keys(stream: BinaryIO, name: str, table: str, lines: int = 10_000) -> 
         DataError: If a line is no object.
     """
     keys: dict[str, None] = {}
-    numbered = enumerate(stream, 1)
+    numbered = _numbered(stream)
     for number, line in itertools.islice(numbered, lines):
-        if not _is_end(line, number, stream):
-            keys.update(dict.fromkeys(_object(line, number, name, table)))
+        keys.update(dict.fromkeys(_object(line, number, name, table)))
     return list(keys), next(numbered, None) is None
 
 
-def _is_end(line: bytes, number: int, stream: BinaryIO) -> bool:
-    """Whether a line is an empty one after which nothing comes."""
-    return number > 1 and not line.strip() and not stream.read(1)
+def _numbered(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Lines and their numbers from 1, without an empty last one."""
+    waiting = None
+    for numbered in enumerate(stream, 1):
+        if waiting is not None:
+            yield waiting
+        waiting = numbered
+    if waiting is not None and waiting[1].strip():
+        yield waiting
 
 
 def _object(line: bytes, number: int, name: str, table: str) -> dict[str, Any]:

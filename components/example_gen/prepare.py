@@ -75,6 +75,8 @@ def prepare(
     arrays: dict[str, pa.Array] = {}
     for column in plan.columns:
         if column.source is not None and column.grades is not None:
+            if column.source not in arrays:
+                continue  # Its column could not be read, which was told of.
             good = pc.greater_equal(arrays[column.source], float(column.grades.positive_from))
             arrays[column.name] = good.cast(pa.float32())
             continue

@@ -13,6 +13,7 @@ from crossrec.components.features.config import (
     FeaturesConfig,
     RawKind,
     Side,
+    Text,
     raw_columns,
     raw_widths,
     transform_columns,
@@ -44,7 +45,17 @@ def label_key(label: str) -> str:
 
 
 class FeatureOutput(Frozen):
-    """One transformed feature: ``[B, width]``, int64 ids below ``cardinality`` or float32 numbers."""
+    """One transformed feature: ``[B, width]``, int64 ids below ``cardinality`` or float32 numbers.
+
+    Attributes:
+        name: Its name.
+        side: Where it stands.
+        kind: Ids, numbers, or rows of the item table.
+        width: Values of an example.
+        cardinality: Number of ids; 0 for numbers.
+        multi_valued: Whether an example may have several ids, padded with -1.
+        encoder: Key of the encoder that made vectors or clusters of texts; "" for other features.
+    """
 
     name: str
     side: Side
@@ -52,6 +63,7 @@ class FeatureOutput(Frozen):
     width: int
     cardinality: int
     multi_valued: bool
+    encoder: str = ""
 
 
 class CrossOutput(Frozen):
@@ -186,6 +198,7 @@ def build_schema(
             width=feature.width,
             cardinality=cardinalities.get(name, 0),
             multi_valued=is_padded(features, name),
+            encoder=feature.encoder.key if isinstance(feature, Text) and feature.encoder is not None else "",
         )
         for name, side, feature in features.items()
     )

@@ -94,6 +94,9 @@ class IdMaps:
     def _of_feature(self, now: FeatureOutput, before: FeatureOutput) -> Array | None:
         if (now.kind, now.side) != (before.kind, before.side):
             return None
+        if now.encoder or before.encoder:
+            # Encoders, their principal components and their clusters are fitted to the texts of each run.
+            return None
         if now.kind == "dense":
             return np.arange(now.width) if now.width == before.width else None
         if now.kind == "items":

@@ -133,7 +133,7 @@ class Bundle(tf.Module):
         }
 
     def rank(self, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """Scores of given items; an unknown one, or one that was removed, is scored as one of which nothing is known."""
+        """Scores of given items; one that is unknown or was removed is scored as one of which nothing is known."""
         query, embedding = self._encode(inputs)
         rows = self._rows.lookup(inputs[names.CANDIDATE_ITEMS])
         if self._removed is not None:

@@ -75,7 +75,7 @@ def export(directory: str, parts: BundleParts, config: ServingConfig, requests: 
     """
     bundle = Bundle(parts, config)
     signatures = bundle.signatures()
-    tf.saved_model.save(_state(bundle), directory, signatures=signatures)
+    tf.saved_model.save(_state(bundle, signatures), directory, signatures=signatures)
     search = {
         name: np.zeros(
             [1] + [0] * (spec.shape.rank - 1), object if spec.dtype == tf.string else spec.dtype.as_numpy_dtype
@@ -83,11 +83,11 @@ def export(directory: str, parts: BundleParts, config: ServingConfig, requests: 
         for name, spec in bundle.search_signature().items()
     }
     calls = _calls(parts.table, requests, search, min(config.golden_requests, len(next(iter(requests.values())))))
-    loaded = tf.saved_model.load(directory)
     golden = []
     for signature, inputs in calls:
         request = prediction_logs.predict_request(inputs, config.model_name, signature)
-        answer = loaded.signatures[signature](**{name: tf.constant(values) for name, values in inputs.items()})
+        # By the graph in memory: that the file gives the same is for the check on a server to show.
+        answer = signatures[signature](**{name: tf.constant(values) for name, values in inputs.items()})
         outputs = {name: values.numpy() for name, values in answer.items()}
         golden.append(prediction_logs.prediction_log(request, outputs))
     extra = Path(directory) / names.EXTRA_ASSETS_DIRECTORY
@@ -102,15 +102,20 @@ def export(directory: str, parts: BundleParts, config: ServingConfig, requests: 
     )
 
 
-def _state(bundle: Bundle) -> tf.Module:
+def _state(bundle: Bundle, signatures: Mapping[str, Any]) -> tf.Module:
     """What the signatures read, and nothing of the models around it.
 
     Saved whole, each Keras layer would be traced again, for calls that no server makes: three times the time to
-    save, and a larger graph to load.
+    save, and a larger graph to load. Variables that only the candidate tower reads have done their work in the index.
     """
+    read = {variable.ref() for function in signatures.values() for variable in function.variables}
     state = tf.Module(name="bundle")
-    kinds = (tf.Variable, tf.saved_model.experimental.TrackableResource, tf.saved_model.Asset)
-    state.parts = [part for part in tf.train.TrackableView(bundle).descendants() if isinstance(part, kinds)]
+    kinds = (tf.saved_model.experimental.TrackableResource, tf.saved_model.Asset)
+    state.parts = [
+        part
+        for part in tf.train.TrackableView(bundle).descendants()
+        if isinstance(part, kinds) or (isinstance(part, tf.Variable) and part.ref() in read)
+    ]
     return state
 
 

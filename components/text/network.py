@@ -77,7 +77,7 @@ def padded(tokens: tf.RaggedTensor, max_tokens: int, first: int | None, last: in
         ids = tf.pad(ids, [[0, 0], [0, 1]])
         behind = tf.range(tf.shape(ids)[1])[tf.newaxis, :] == lengths[:, tf.newaxis]
         ids, lengths = tf.where(behind, last, ids), lengths + 1
-    longest = tf.maximum(tf.reduce_max(lengths), 1)  # the maximum over no texts is the lowest integer
+    longest = tf.maximum(tf.shape(ids)[1], 1)
     ids = tf.pad(ids, [[0, 0], [0, longest - tf.shape(ids)[1]]])
     return ids, tf.sequence_mask(lengths, longest, tf.int32)
 

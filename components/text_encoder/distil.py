@@ -30,6 +30,8 @@ _HELD_OUT = 10
 _MOST_COMPARED = 1_000
 # Squares of differences of cosines are small beside 1 - cosine.
 _SIMILARITY_WEIGHT = 10.0
+# To regress takes more steps than to tell apart, and few texts make few steps an epoch.
+_FEWEST_STEPS = 1_000
 
 
 def teacher_targets(teacher: EncoderNetwork, texts: list[str], width: int) -> Floats:
@@ -60,7 +62,8 @@ def distil(
         student: The small encoder.
         texts: Different texts.
         targets: The teacher's unit vectors of them, as from ``teacher_targets``.
-        config: How to train; the temperature and the kind of weights have no part.
+        config: How to train; the temperature and the kind of weights have no part, and epochs are added until
+            there are a thousand steps.
 
     Returns:
         Figures: ``texts``, ``epochs``, and of a tenth of the texts that was held out the rank correlation of the
@@ -76,6 +79,7 @@ def distil(
     learnt = np.flatnonzero(~held)
     size = min(config.batch_size, len(learnt))
     steps = len(learnt) // size
+    config = config.model_copy(update={"epochs": max(config.epochs, -(-_FEWEST_STEPS // steps))})
     embed = Embedder(student)
 
     def batches(epoch: int) -> Iterator[tuple[Any, ...]]:

@@ -33,7 +33,8 @@ class KnownPairs:
             return np.equal(left[:, None], right)
         keys = left[:, None] * self.texts + right
         places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return np.logical_or(self.keys[places] == keys, left[:, None] == right)
+        found: npt.NDArray[np.bool_] = (self.keys[places] == keys) | (left[:, None] == right)
+        return found
 
 
 def reciprocal_ranks(
@@ -53,4 +54,5 @@ def reciprocal_ranks(
     np.put_along_axis(others, wanted[:, None], False, 1)
     before = ((scores > own) & others).sum(1)
     ties = ((scores == own) & others).sum(1)
-    return np.reciprocal(1.0 + before + ties / 2)
+    ranks: npt.NDArray[np.float64] = 1.0 + before + ties / 2
+    return 1.0 / ranks

@@ -92,7 +92,7 @@ def _run(options: argparse.Namespace, root: Path, log: Path, terminal: Terminal)
     try:
         spec = load_spec(options.spec)
         served = find_served(spec, locations, options.version)
-        of = source(spec, locations.data, served, options.always)
+        of = source(spec, locations, served, options.always)
         models = (
             "" if served.models_from == served.version else f", whose models are those of version {served.models_from}"
         )

@@ -148,14 +148,14 @@ def slope(rows: list[int], values: list[float], least: float) -> float | None:
 
 
 def draw(figures: dict[int, dict[str, dict[str, float]]], path: str) -> None:
-    """Draws seconds and memory of each node against rows, both on logarithmic axes, with a line of slope 1."""
+    """Draws processor seconds and memory of each node against rows, on logarithmic axes, with a line of slope 1."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = sorted(figures)
     figure = Figure(figsize=(15, 6), layout="constrained")
     FigureCanvasAgg(figure)
-    titles = {"seconds": "Seconds", "grown_mb": "Memory that the node adds, MB"}
+    titles = {"cpu_seconds": "Processor seconds", "grown_mb": "Memory that the node adds, MB"}
     for axes, (kind, title) in zip(figure.subplots(1, 2), titles.items()):
         for place, node in enumerate(figures[rows[-1]]):
             values = [max(figures[size][node][kind], 0.05) for size in rows]

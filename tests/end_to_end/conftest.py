@@ -11,6 +11,7 @@ import tensorflow_transform as tft
 from crossrec.components.features.item_table import ItemTable
 from crossrec.components.features.preprocessing import RAW_DTYPES
 from crossrec.components.features.schema import FeatureSchema
+from crossrec.components.text.export import load_encoder
 from crossrec.serving.local_server import LocalServer
 from tests.end_to_end.raw_rows import as_examples
 from tests.unit.serving.serve_here import Caller
@@ -26,11 +27,18 @@ class Trained:
     ranker: Any
     index: Any
     transform: Any
+    encoders: str
 
     def features(self, rows):
         """Query features of raw rows, by the transform graph."""
-        spec = {name: tf.io.VarLenFeature(RAW_DTYPES[kind]) for name, kind in self.schema.raw_query.items()}
-        transformed = self.transform(tf.io.parse_example(as_examples(rows, self.schema), spec))
+        read = {name: kind for name, kind in self.schema.raw_query.items() if name not in self.schema.only_encoded}
+        spec = {name: tf.io.VarLenFeature(RAW_DTYPES[kind]) for name, kind in read.items()}
+        raw = tf.io.parse_example(as_examples(rows, self.schema), spec)
+        for encoding in (encoding for encoding in self.schema.encodings if encoding.side == "query"):
+            texts = tf.constant([[*row.get(encoding.column, ()), b""][0] for row in rows])
+            vectors = load_encoder(f"{self.encoders}/{encoding.encoder}").encode(texts)
+            raw[encoding.encoded_column] = tf.RaggedTensor.from_tensor(vectors).to_sparse()
+        transformed = self.transform(raw)
         return {feature.name: transformed[feature.name] for feature in self.schema.side("query")}
 
     def item_rows(self, ids):
@@ -70,7 +78,7 @@ def trained(marketplace_run):
     saving.restore(ranked, ranker)
     index = ExactIndex(read_embeddings(uris["CandidateIndexer"]["candidate_index"]))
     transform = tft.TFTransformOutput(f"{graphs}/query").transform_features_layer()
-    return Trained(schema, table, towers, ranker, index, transform)
+    return Trained(schema, table, towers, ranker, index, transform, uris["TextEncoder"]["text_encoders"])
 
 
 @pytest.fixture(scope="session")

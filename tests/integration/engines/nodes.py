@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +42,7 @@ SMALL = {
             "user_id": {"type": "categorical", "vocabulary": {"min_count": 2}},
             "user_segment": {"type": "categorical"},
             "interests": {"type": "categorical", "multi_valued": True, "max_length": 2},
+            "device": {"type": "categorical", "hash_buckets": "auto"},
             "price_max": {"type": "numeric", "impute": "median", "log": True},
             "recent_items": {"type": "recent_items", "max_length": 3},
             "query_vector": {**TEXT, "column": "query"},
@@ -75,7 +75,7 @@ SMALL = {
         "dimension": 4,
         "training": {"epochs": 1, "patience": 0},
     },
-    "ranking.features": ["user_segment", "category", "price_band"],
+    "ranking.features": ["user_segment", "device", "category", "price_band"],
     "ranking.negatives": {"retrieved": 2, "from_top": 20},
     "evaluation.slices": [],
 }
@@ -92,7 +92,7 @@ def make_marketplace(folder: Path) -> Spec:
     for file in sorted((data / "interactions").glob("*.parquet")):
         rows = pd.read_parquet(file)
         segment = rows["user_segment"].map(lambda name: segments.setdefault(name, len(segments)))
-        # A cross that few rows show: which half of the categories a segment likes.
+        # A cross that a few hundred rows show: which half of the categories a segment likes.
         liked = (segment + rows["item_id"].map(categories)) % 2 == 1
         rows["clicked"] = (rng.random(len(rows)) < np.where(liked, 0.5, 0.05)).astype(rows["clicked"].dtype)
         rows["purchased"] = rows["clicked"] * (rng.random(len(rows)) < 0.3).astype(rows["purchased"].dtype)
@@ -153,14 +153,14 @@ def _run_node(node: BaseNode, root: Path, done: Done) -> None:
     executor(executor.Context(**options)).Do(inputs, outputs, dict(node.exec_properties))
 
 
-def rows_of(done: Done, node: str, key: str) -> Mapping[str, Counter[Any]]:
-    """The rows of each split, irrespective of their order; floats to five digits."""
+def rows_of(done: Done, node: str, key: str) -> Mapping[str, list[Any]]:
+    """The rows of each split in the order of the files' names; floats to five digits."""
     examples = done.artifacts[node, key]
     found = {}
     for split in artifact_utils.decode_split_names(examples.split_names):
         files = sorted(Path(artifact_utils.get_split_uri([examples], split)).iterdir())
         records = tf.data.TFRecordDataset([str(file) for file in files], "GZIP").as_numpy_iterator()
-        found[split] = Counter(_row(record) for record in records)
+        found[split] = [_row(record) for record in records]
     return found
 
 
@@ -191,6 +191,11 @@ def item_counts(done: Done) -> list[str]:
 def crosses(done: Done) -> FeatureSchema:
     """The schema with what was chosen and fitted."""
     return FeatureSchema.read(done.uri("CrossSelector", "cross_set"))
+
+
+def chosen(done: Done) -> list[tuple[str, ...]]:
+    """The inputs of the crosses that the data spoke for."""
+    return [cross.config.inputs for cross in crosses(done).crosses if cross.found]
 
 
 def same_tables(one: FeatureSchema, other: FeatureSchema) -> bool:

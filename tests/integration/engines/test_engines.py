@@ -55,9 +55,9 @@ def on_engine(request, folder, reference):
         ("RankingExamples", "ranking_examples"),
     ],
 )
-def test_rows_are_the_same(reference, on_engine, node, key):
+def test_rows_are_the_same_and_in_the_same_order(reference, on_engine, node, key):
     expected = nodes.rows_of(reference[1], node, key)
-    assert expected["train"].total() > 100
+    assert len(expected["train"]) > 100
     assert nodes.rows_of(on_engine, node, key) == expected
 
 
@@ -73,6 +73,11 @@ def test_crosses_are_the_same(reference, on_engine):
     assert len(expected.tables.arrays) == 2, "those that are fitted"
     assert [cross.name for cross in found.crosses] == [cross.name for cross in expected.crosses]
     assert nodes.same_tables(found, expected)
+
+
+def test_the_planted_cross_is_found(reference, on_engine):
+    assert ("user_segment", "category") in nodes.chosen(reference[1])
+    assert nodes.chosen(on_engine) == nodes.chosen(reference[1])
 
 
 def test_external_workers_write_as_themselves(folder, on_engine):

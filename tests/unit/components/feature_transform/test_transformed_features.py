@@ -2,12 +2,14 @@
 
 import collections
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from crossrec.components.features.config import raw_columns
+from crossrec.components.features.examples import parsed_batches
 from crossrec.components.features.preprocessing import MISSING_ID, UNKNOWN_ID, cardinality, dense_to_sparse
 from crossrec.components.features.schema import ITEM_ROW, POSITION, TIMESTAMP, USER, label_key
 from crossrec.components.serving_bundle.requests import concatenate, raw_batches
@@ -48,6 +50,19 @@ def test_every_row_is_there_with_its_roles(train, test):
         assert found[ITEM_ROW][:, 0].tolist() == [ROW_OF_ITEM[item] for item in of(rows, "item")]
         assert_one_to_one(of(rows, "user_id"), found[USER][:, 0].tolist())
         assert (found[USER] >= 0).all()
+
+
+def test_a_file_becomes_a_file_of_its_number_with_its_rows_in_order(transformed):
+    spec = {TIMESTAMP: tf.io.FixedLenFeature([1], tf.int64)}
+    for split, rows, shards in (("train", TRAIN, 3), ("test", TEST, 1)):
+        files = sorted(Path(transformed.paths.examples[split]).iterdir())
+        names = [f"transformed_examples-{number:05d}-of-{shards:05d}.gz" for number in range(shards)]
+        assert [path.name for path in files] == names
+        for number, path in enumerate(files):
+            part = rows[len(rows) * number // shards : len(rows) * (number + 1) // shards]
+            (batch,) = parsed_batches(str(path), spec)
+            assert batch[TIMESTAMP].numpy()[:, 0].tolist() == [row["timestamp"] for row in part]
+    assert not list(Path(transformed.paths.temporary).glob("*.partial"))
 
 
 def test_a_vocabulary_gives_each_value_an_id_by_frequency(train, test):

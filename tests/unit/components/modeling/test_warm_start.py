@@ -198,6 +198,21 @@ def test_numbers_of_a_cross_are_taken_over_where_they_still_mean_the_same(tmp_pa
     np.testing.assert_array_equal(model._vectors.numpy()[:2], (former._vectors.numpy() if same else fresh)[:2])
 
 
+def test_what_an_encoder_made_of_texts_means_something_else_in_each_run(tmp_path):
+    text = {"type": "text", "column": "title", "encoder": {"dimension": 3}}
+    features = FeaturesConfig.model_validate(
+        {
+            "query": FEATURES.model_dump()["query"],
+            "item": {**FEATURES.model_dump()["item"], "meaning": text, "topic": {**text, "clusters": 4}},
+        }
+    )
+    schema = build_schema(features, {"topic": 5}, ("item_id", 4), ())
+    assert schema.feature("meaning").encoder == schema.feature("topic").encoder == features.item["topic"].encoder.key
+    maps = IdMaps(*[Ids(schema, str(tmp_path), np.array([]))] * 2)
+    assert maps.of("meaning") is None and maps.of("topic") is None
+    assert maps.of("price").tolist() == [0]
+
+
 def ranking_model(run: Run, seed: int, **values: Any):
     config = RankingConfig.model_validate(
         {

@@ -53,9 +53,9 @@ def test_of_a_wider_teacher_the_principal_components_are_learnt():
 def test_the_student_comes_to_agree_on_texts_that_it_has_not_seen():
     student = make_network(seed=3)
     targets = teacher_targets(make_teacher(32), TEXTS, 16)
-    figures = distil(student, TEXTS, targets, EncoderTrainingConfig(batch_size=16, epochs=30))
+    figures = distil(student, TEXTS, targets, EncoderTrainingConfig(batch_size=16, epochs=1))
     assert figures["texts"] < len(TEXTS)
-    assert figures["cosine"] > 0.8 > 0.3 > figures["cosine_before"]
-    assert figures["agreement"] > figures["agreement_before"] + 0.1
+    assert figures["cosine"] > 0.9 > 0.3 > figures["cosine_before"]
+    assert figures["agreement"] > 0.9 > 0.7 > figures["agreement_before"]
     vectors = unit(Embedder(student)(Tokens.of(student, TEXTS)))
-    assert float((vectors * targets).sum(1).mean()) > 0.8
+    assert float((vectors * targets).sum(1).mean()) > 0.9
