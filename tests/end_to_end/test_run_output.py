@@ -23,6 +23,8 @@ NODES = [
     "InteractionsSchemaGen",
     "ItemsExampleValidator",
     "InteractionsExampleValidator",
+    "TextEncoder",
+    "TextEmbedder",
     "FeatureTransform",
     "CrossSelector",
     "RetrievalTrainer",
@@ -51,11 +53,20 @@ def test_every_node_says_what_it_does_and_how_long_it_took(marketplace_run):
 
 
 def test_trainings_show_each_epoch(marketplace_run):
-    assert len(lines_of(marketplace_run.stdout, "epoch")) == 3
-    assert all(
-        re.search(r"epoch \d/\d: loss \d+\.\d+, validation .* \d", line)
-        for line in lines_of(marketplace_run.stdout, "epoch")
+    told = lines_of(marketplace_run.stdout, "epoch")
+    of_models = [line for line in told if re.search(r"epoch \d/\d: loss \d+\.\d+, validation .* \d", line)]
+    of_encoder = [line for line in told if re.search(r"epoch \d of \d: loss \d+\.\d+, ", line)]
+    assert len(of_models) == 3 and of_encoder and len(told) == len(of_models) + len(of_encoder)
+
+
+def test_the_texts_are_told_of(marketplace_run):
+    (line,) = lines_of(marketplace_run.stdout, "Texts")
+    told = re.fullmatch(
+        r"Texts     small encoder, 128 numbers, \d+\.\d MB: ([\d,]+) different texts, ([\d,]+) embedded in \d+\.\d s, "
+        r"0 from the cache",
+        line,
     )
+    assert told and told[1] == told[2] and int(told[1].replace(",", "")) > 500
 
 
 def test_the_libraries_are_silent_and_their_log_is_kept(marketplace_run):

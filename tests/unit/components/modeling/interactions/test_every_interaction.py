@@ -28,7 +28,7 @@ VARIANTS = [
 READ = TypeAdapter(interactions.InteractionConfig)
 CONFIGS = [layer.CONFIG() for layer in interactions.LAYERS] + [READ.validate_python(values) for values in VARIANTS]
 IDS = [
-    config.type + "-".join(["", *config.model_fields_set - {"type"}]) + f"-{place}"
+    config.type + "-".join(["", *sorted(config.model_fields_set - {"type"})]) + f"-{place}"
     for place, config in enumerate(CONFIGS)
 ]
 FIELDS = make_fields(rows=7, fields=5, size=4)
