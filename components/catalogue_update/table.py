@@ -10,7 +10,7 @@ from crossrec.components.catalogue_update.transform import transform_items
 from crossrec.components.feature_transform.catalogue import without_rare_ids
 from crossrec.components.feature_transform.config import FeatureTransformConfig
 from crossrec.components.features import preprocessing
-from crossrec.components.features.item_table import Array, ItemTable, places_in
+from crossrec.components.features.item_table import Array, ItemTable, differing, places_in
 
 
 def update_table(items: pa.Table, config: FeatureTransformConfig, graph: str, trained: ItemTable) -> ItemTable:
@@ -39,7 +39,10 @@ def update_table(items: pa.Table, config: FeatureTransformConfig, graph: str, tr
         former = trained.features[name]
         features[name] = np.empty([count + 1, values.shape[1]], values.dtype)
         features[name][: trained.items] = former[:-1]
-        features[name][rows] = values
+        # What has not changed stays as it is to the last bit, and with it all scores.
+        told = new.copy()
+        told[~new] = differing(values[~new], former[places[~new]])
+        features[name][rows[told]] = values[told]
         features[name][-1] = former[-1]
     frequencies = np.zeros(count, np.int64)
     frequencies[: trained.items] = trained.frequencies

@@ -47,7 +47,8 @@ def add_parser(subparsers: Any) -> None:
 
 def add_places(parser: argparse.ArgumentParser) -> None:
     """The arguments that say which spec is run, on what, and where."""
-    parser.add_argument("spec", metavar="SPEC", help="a YAML file, or an example's name: marketplace, online_retail")
+    examples = "marketplace, online_retail, product_search"
+    parser.add_argument("spec", metavar="SPEC", help=f"a YAML file, or an example's name: {examples}")
     parser.add_argument("--data", metavar="DIR", default=".", help="folder of the spec's data (default: this one)")
     parser.add_argument(
         "--root",

@@ -44,11 +44,21 @@ def test_both_verdicts_were_given(runs):
     assert metadata(runs, "ServingCheck", "blessing")["blessed"] == 1
 
 
-def test_the_same_rows_are_read(runs):
-    for task in ("ItemsExampleGen", "InteractionsExampleGen"):
-        here, there = runs.local_directory(task, "examples"), runs.directory(task, "examples")
-        for split in sorted(path.name for path in here.glob("Split-*")):
-            assert rows(there / split) == rows(here / split)
+@pytest.mark.parametrize(
+    ("task", "key"),
+    [
+        ("ItemsExampleGen", "examples"),
+        ("InteractionsExampleGen", "examples"),
+        ("FeatureTransform", "transformed_interactions"),
+        ("RankingExamples", "ranking_examples"),
+    ],
+)
+def test_the_same_rows_in_the_same_order(runs, task, key):
+    here, there = runs.local_directory(task, key), runs.directory(task, key)
+    splits = sorted(path.name for path in here.glob("Split-*"))
+    assert splits
+    for split in splits:
+        assert rows(there / split) == rows(here / split)
 
 
 def rows(directory):
@@ -68,26 +78,21 @@ def test_the_same_crosses_and_items(runs):
 
 
 def test_the_same_retrieval_model(runs):
-    """Up to rounding: tf.Transform adds up means in an order that changes from process to process."""
     here, there = (
         np.load(directory("CandidateIndexer", "candidate_index") / "embeddings.npy")
         for directory in (runs.local_directory, runs.directory)
     )
-    np.testing.assert_allclose(there, here, rtol=0, atol=1e-4)
+    np.testing.assert_array_equal(there, here)
 
 
 def test_the_same_figures(runs):
-    """Lists alike; ranking up to the order of its rows, which rounding changes, and with it the batches."""
+    """To the last bit: rows come in one order, and sums are made of the same batches."""
     here, there = (
         json.loads((directory("Evaluation", "report") / Report.FILE).read_text(encoding="utf-8"))
         for directory in (runs.local_directory, runs.directory)
     )
-    assert there["counts"] == here["counts"] and set(there["metrics"]) == set(here["metrics"])
-    for name, value in here["metrics"].items():
-        if name.startswith("popularity/"):
-            assert there["metrics"][name] == value
-        else:
-            assert there["metrics"][name] == pytest.approx(value, abs=0.01), name
+    assert there["counts"] == here["counts"]
+    assert there["metrics"] == here["metrics"] and len(here["metrics"]) > 20
 
 
 def test_a_release_of_the_same_files(runs):

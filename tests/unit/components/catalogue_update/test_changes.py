@@ -46,3 +46,8 @@ def test_rows_follow_ids_where_both_have_the_item():
     now = table(["gone", "b", "x", "c"], [0] * 4, [""] * 4, [False, False, False, True])
     assert former_rows(BEFORE, now).tolist() == [-1, 1, -1, -1]
     assert places_in(now.ids, BEFORE.ids).tolist() == [3, 1, -1, 2]
+
+
+def test_the_last_bit_of_a_number_is_no_change_and_more_is():
+    now = table(["a", "b", "c"], [np.nextafter(np.float32(1), np.float32(2)), 2.0001, 3], ["A", "B", "C"])
+    assert compare(BEFORE, now).examples == {"changed": ("b",)}

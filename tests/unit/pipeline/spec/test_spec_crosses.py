@@ -96,8 +96,8 @@ ENCODER = {"type": "query_attention", "sequence": "recent_items", "query": "tast
     [
         ({"sequence": "device"}, "sequence: 'device' is no feature of type recent_items. Known: recent_items"),
         ({"features": ["colour"]}, "features: 'colour' is no item feature. Known: item_id"),
-        ({"query": "picture"}, "query: 'picture' is no feature of the query. Known: price_max, taste"),
-        ({"keys": "colour"}, "keys: 'colour' is no feature of the item. Known: price, picture"),
+        ({"query": "picture"}, "query: 'picture' is no feature of the query. Known: query_vector, price_max, taste"),
+        ({"keys": "colour"}, "keys: 'colour' is no feature of the item. Known: title_vector, price, picture"),
         ({"keys": "category"}, "query and keys: 'category' is of type 'categorical', which gives no vector"),
         ({"query": "query"}, "query and keys: 'query' gives hashed words of its text, not a vector"),
         ({"keys": "title_meaning"}, "query and keys: 'taste' of 6 and 'title_meaning' of 12 dimensions"),
