@@ -13,7 +13,7 @@ import crossrec
 from crossrec.pipeline.cli import demo, extras, main, query
 from crossrec.pipeline.simulation import SimulationConfig, simulate
 
-COMMANDS = ("simulate", "run", "serve", "query", "demo", "compile", "submit", "backfill")
+COMMANDS = ("simulate", "run", "serve", "query", "demo", "compile", "submit", "backfill", "reindex")
 
 
 def crossrec_in(folder, *arguments):

@@ -60,7 +60,7 @@ def nearest(directory, queries):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("made")
-    learner = use(training={"epochs": 10, "batch_size": 32})
+    learner = use(training={"epochs": 60, "batch_size": 32})
     narrow = use(query=(), dimension=6, training={"epochs": 2, "batch_size": 32})
     return root, learner, narrow, run(root, learner, narrow, later=LATER)
 
@@ -70,7 +70,7 @@ def test_queries_find_titles_of_the_other_language(made):
     report = EncoderReport.read(directories[learner.encoder.key])
     assert (report.kind, report.dimension, report.key) == ("small", 16, learner.encoder.key)
     # Each title with its query; too few to hold a tenth out.
-    assert report.training == {"pairs/pairs": len(TITLES), "pairs/held_out_pairs": 0, "pairs/epochs": 10}
+    assert report.training == {"pairs/pairs": len(TITLES), "pairs/held_out_pairs": 0, "pairs/epochs": 60}
     queries = [f"{colour} {thing}" for colour in COLOURS for thing in THINGS]
     found = nearest(directories[learner.encoder.key], queries)
     right = [

@@ -118,3 +118,20 @@ def test_what_a_bundle_was_made_of_comes_back_as_the_record_of_its_release(tmp_p
     record_parts(bundle, inputs, interactions("data 4-code", 17))
     write_record(record_of(bundle, 4), str(tmp_path), "shop")
     assert read_records(str(tmp_path), "shop") == [record(4, day=17)]
+
+
+def test_a_bundle_with_a_newer_catalogue_says_of_which_release_its_models_are(tmp_path):
+    bundle = artifacts.ServingBundle()
+    inputs = {}
+    for name in PARTS:
+        inputs[name] = [artifacts.ItemTable()]
+        inputs[name][0].uri = f"artifacts/{name}"
+    record_parts(bundle, inputs, interactions("data 4-code", 17))
+    record = record_of(bundle, 5)
+    assert (record.models_from, record.catalogue) == (0, "")
+    inputs["item_table"][0].set_int_custom_property("models_from", 3)
+    inputs["item_table"][0].set_string_custom_property("catalogue", "files of today")
+    record_parts(bundle, inputs, interactions("data 4-code", 17))
+    write_record(record_of(bundle, 5), str(tmp_path), "shop")
+    (found,) = read_records(str(tmp_path), "shop")
+    assert (found.models_from, found.catalogue, found.trained_until) == (3, "files of today", 17)
