@@ -70,7 +70,7 @@ def _data(data: IngestReport, items: IngestReport) -> list[str]:
     lines += [f"          dropped {count:,}: {reason}" for reason, count in data.dropped.items() if count]
     for name, split in data.splits.items():
         span = f"{_day(split.first)} to {_day(split.last)}" if split.first is not None else ""
-        lines.append(f"          {name:<11}{split.rows:>10,} rows  {span}")
+        lines.append(f"          {name:<11}{split.rows:>10,} rows  {span}".rstrip())
     return lines
 
 

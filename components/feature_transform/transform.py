@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import posixpath
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata import schema_utils
 from tfx.dsl.io import fileio
-from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder, RecordBatchToExamplesEncoder
 from tfx_bsl.tfxio.tf_example_record import TFExampleRecord
 
 from crossrec.components.errors import DataError
@@ -106,23 +106,17 @@ def add_analysis(
     spec = _interaction_spec(config)
     fn = interactions_preprocessing_fn(config, out.vocabulary)
     # Every step reads for itself: a runner keeps what two stages share, and the direct runner keeps it in memory.
-    analysed = _reader(training, spec)
-    query_graph = (
-        pipeline | "Read[query]" >> analysed.BeamSource(_BATCH),
-        analysed.TensorAdapterConfig(),
-    ) | "Analyse[query]" >> tft_beam.AnalyzeDataset(fn)
+    query_graph = _dataset(pipeline, "query", training, spec) | "Analyse[query]" >> tft_beam.AnalyzeDataset(fn)
     query_graph | "WriteGraph[query]" >> tft_beam.WriteTransformFn(f"{out.graphs}/query")
-    item_reader = _reader(items, preprocessing.raw_feature_spec(config.features, "item"))
-    item_graph = (
-        pipeline | "Read[items]" >> item_reader.BeamSource(_BATCH),
-        item_reader.TensorAdapterConfig(),
-    ) | "Analyse[item]" >> tft_beam.AnalyzeDataset(preprocessing.preprocessing_fn(config.features, "item"))
+    item_spec = preprocessing.raw_feature_spec(config.features, "item")
+    item_graph = _dataset(pipeline, "item", items, item_spec) | "Analyse[item]" >> (
+        tft_beam.AnalyzeDataset(preprocessing.preprocessing_fn(config.features, "item"))
+    )
     item_graph | "WriteGraph[item]" >> tft_beam.WriteTransformFn(f"{out.graphs}/item")
     counted = {name: spec[name] for name in (config.interaction_item_column, config.positive_label)}
     (
-        pipeline
-        | "Read[counts]" >> _reader(training, counted).BeamSource(_BATCH)
-        | "CountBatch" >> beam.FlatMap(_count_items, config.interaction_item_column, config.positive_label)
+        _files(pipeline, "counts", training)
+        | "CountFile" >> beam.FlatMap(_count_items, config.interaction_item_column, config.positive_label, counted)
         | "CountItems" >> beam.CombinePerKey(sum)
         | "CountsAsJson" >> beam.Map(json.dumps)
         | "WriteCounts" >> beam.io.WriteToText(out.counts, shard_name_template="")
@@ -171,18 +165,43 @@ def read_counts(out: TransformPaths) -> dict[str, int]:
     return counts
 
 
-def _reader(pattern: str, spec: Mapping[str, Any]) -> TFExampleRecord:
+def _files(pipeline: beam.Pipeline, name: str, pattern: str) -> beam.PCollection:
+    return (
+        pipeline | f"Files[{name}]" >> beam.Create(sorted(fileio.glob(pattern))) | f"Spread[{name}]" >> beam.Reshuffle()
+    )
+
+
+def _dataset(pipeline: beam.Pipeline, name: str, pattern: str, spec: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Files as tf.Transform takes them: record batches, and what their columns are as tensors."""
     schema = schema_utils.schema_from_feature_spec(dict(spec))
-    return TFExampleRecord(pattern, schema=schema, telemetry_descriptors=["crossrec"])
+    batches = _files(pipeline, name, pattern) | f"Read[{name}]" >> beam.ParDo(_Read(schema.SerializeToString()))
+    return batches, TFExampleRecord(pattern, schema=schema, telemetry_descriptors=["crossrec"]).TensorAdapterConfig()
 
 
-def _count_items(batch: pa.RecordBatch, item: str, label: str) -> Iterator[tuple[str, int]]:
-    """Items and their positives in one batch; every row has one item and one value of the label."""
-    items = batch.column(batch.schema.get_field_index(item)).flatten()
-    labels = batch.column(batch.schema.get_field_index(label)).flatten().to_numpy()
-    counts = pc.value_counts(items.filter(pa.array(labels > 0)))
-    for value in counts:
-        yield value["values"].as_py().decode("utf-8"), value["counts"].as_py()
+def _count_items(path: str, item: str, label: str, spec: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Items and their positives in one file; every row has one item and one value of the label."""
+    counts: Counter[bytes] = Counter()
+    for batch in parsed_batches(path, spec, _BATCH):
+        counts.update(batch[item].values.numpy()[batch[label].values.numpy() > 0])
+    for value, count in counts.items():
+        yield value.decode("utf-8"), count
+
+
+@beam.typehints.with_output_types(pa.RecordBatch)
+class _Read(beam.DoFn):
+    """Files of tf.Examples to record batches."""
+
+    def __init__(self, schema: bytes) -> None:
+        self._schema = schema
+
+    def setup(self) -> None:
+        """Makes the decoder, which cannot be pickled."""
+        self._decoder = ExamplesToRecordBatchDecoder(self._schema)
+
+    def process(self, path: str) -> Iterator[pa.RecordBatch]:
+        """Yields the batches of a file."""
+        for records in tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_BATCH):
+            yield self._decoder.DecodeBatch(records.numpy().tolist())
 
 
 class _Transform(beam.DoFn):
@@ -193,7 +212,9 @@ class _Transform(beam.DoFn):
 
     def setup(self) -> None:
         """Loads the graph and makes the encoder, which cannot be pickled."""
-        self._layer = tft.TFTransformOutput(self._graph).transform_features_layer()
+        layer = tft.TFTransformOutput(self._graph).transform_features_layer()
+        inputs = {name: tf.SparseTensorSpec([None, None], feature.dtype) for name, feature in self._spec.items()}
+        self._transform = tf.function(lambda raw: layer(raw), input_signature=[inputs], autograph=False)
         self._encoder = RecordBatchToExamplesEncoder()
 
     def process(self, job: tuple[str, str]) -> None:
@@ -206,5 +227,5 @@ class _Transform(beam.DoFn):
 
     def _records(self, path: str) -> Iterator[bytes]:
         for batch in parsed_batches(path, self._spec, _BATCH):
-            columns = {name: values.numpy() for name, values in self._layer(batch).items()}
+            columns = {name: values.numpy() for name, values in self._transform(batch).items()}
             yield from self._encoder.encode(record_batch(columns))

@@ -30,7 +30,7 @@ def add_parser(subparsers: Any) -> None:
         "reindex",
         help="put the newest catalogue into the last release, without training",
         description=_DESCRIPTION,
-        epilog="Example: crossrec reindex marketplace --data data, after items.parquet has been written anew",
+        epilog="Example: crossrec reindex marketplace --data data",
     )
     add_places(parser)
     parser.add_argument(

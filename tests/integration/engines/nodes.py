@@ -56,7 +56,7 @@ SMALL = {
     },
     "crosses": {
         "explicit": [
-            {"inputs": ["interests", "category"], "buckets": 256},
+            {"inputs": ["device", "category"], "buckets": 256},
             {"type": "statistics", "inputs": ["user_segment", "category"]},
             {"type": "vocabulary", "inputs": ["interests", "price_band"], "min_count": 3, "pairs": "any"},
         ],
