@@ -267,9 +267,7 @@ def _modeling(
     )
     ranked = {"ranking_model": ranking.outputs["ranking_model"]}
     raw = {"interactions": examples["interactions"]}
-    bundle = ServingBundle(
-        {**raw, **searchable, **ranked, **texts}, spec.serving.bundle, code_digest("serving_bundle")
-    )
+    bundle = ServingBundle({**raw, **searchable, **ranked, **texts}, spec.serving.bundle, code_digest("serving_bundle"))
     evaluation = Evaluation(
         {
             **raw,

@@ -49,7 +49,7 @@ class GraphFilterConfig(Frozen):
 
     history: str
     dimension: int = Field(default=256, ge=1, le=4096)
-    degree_offset: float = Field(default=60.0, ge=0, le=1e6)
+    degree_offset: float = Field(default=20.0, ge=0, le=1e6)
     sharpness: float = Field(default=1.0, ge=0, le=20)
     degree_exponent: float = Field(default=0.2, ge=0, le=1)
     weight: float = Field(default=20.0, gt=0, le=1e4)

@@ -90,9 +90,9 @@ def embed_new(texts: Sequence[bytes], load: Callable[[], Any], cache: VectorCach
     places = known.find(hashes)
     missing = np.flatnonzero(places < 0)
     made, seconds = [], 0.0
+    encoder = load() if len(missing) else None
     for start in range(0, len(missing), _CHUNK):
         rows = missing[start : start + _CHUNK]
-        encoder = load()
         started = time.perf_counter()
         vectors = embed(encoder, [ordered[row] for row in rows])
         seconds += time.perf_counter() - started

@@ -6,9 +6,9 @@ One small marketplace is simulated and trained on; `crossrec reindex` then puts 
 items that there are, and items like these with other titles, brands and prices. Each version is served over gRPC on
 loopback. Requests are rows of the validation split, one at a time, from one client and from two at once. Beside that
 the stages of the served graph are timed in the process, in alternating rounds: texts to vectors (with `--encoder`,
-which gives the query's text a language model), the query's features and tower, the index, ranking (item features,
-crosses, model), and the cut (the best, their ids and titles). A stage's time is that of the graph up to it, less that
-of the graph up to the one before.
+which gives the texts of queries and titles a language model), the query's features and tower, the index, ranking (item
+features, crosses, model), and the cut (the best, their ids and titles). A stage's time is that of the graph up to it,
+less that of the graph up to the one before.
 
 The last line is one flat JSON object: `p50_ms_<items>`, `p99_ms_<items>`, `p99_ms_two_clients_<items>`,
 `share_<stage>_<items>`, `reindex_seconds_<items>`, and `growth`: the exponent g of p50 ~ items^g.
@@ -56,12 +56,13 @@ def make_spec(encoder: str | None) -> dict[str, Any]:
         "thresholds": [{"metric": "end_to_end/ndcg@10", "minimum": 0}],
     }
     spec["serving"] |= {"candidates": CANDIDATES, "check": {"requests": 0, "server": "local"}}
-    if encoder is not None:
-        text = {"type": "text", "encoder": {"path": encoder}}
-        spec["features"]["query"]["query_vector"] = {**text, "column": "query"}
-        spec["features"]["item"]["title_vector"] = {**text, "column": "title"}
-        spec["retrieval"]["query"]["features"].append("query_vector")
-        spec["retrieval"]["item"]["features"].append("title_vector")
+    for side, vector, column in (("query", "query_vector", "query"), ("item", "title_vector", "title")):
+        if encoder is None:
+            del spec["features"][side][vector]
+            spec["retrieval"][side]["features"].remove(vector)
+        else:
+            path = {} if encoder == "small" else {"path": encoder}
+            spec["features"][side][vector] = {"type": "text", "column": column, "encoder": path}
     return spec
 
 
@@ -183,7 +184,11 @@ def measure(root: Path, version: int, requests: list[Any], calls: int) -> dict[s
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.recommend_latency")
     parser.add_argument("--small", action="store_true", help="small catalogues and fewer calls, for CI")
-    parser.add_argument("--encoder", metavar="PATH", help="directory of a pretrained text encoder for query and title")
+    parser.add_argument(
+        "--encoder",
+        metavar="PATH",
+        help="directory of a pretrained text encoder for query and title, or 'small' for one that is trained",
+    )
     parser.add_argument("--keep", metavar="DIR", help="keep the run there, and go on from what is there")
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

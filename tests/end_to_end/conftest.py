@@ -36,8 +36,8 @@ class Trained:
         raw = tf.io.parse_example(as_examples(rows, self.schema), spec)
         for encoding in (encoding for encoding in self.schema.encodings if encoding.side == "query"):
             texts = tf.constant([[*row.get(encoding.column, ()), b""][0] for row in rows])
-            vectors = load_encoder(f"{self.encoders}/{encoding.encoder}").encode(texts)
-            raw[encoding.encoded_column] = tf.RaggedTensor.from_tensor(vectors).to_sparse()
+            encoder = load_encoder(f"{self.encoders}/{encoding.encoder}")
+            raw[encoding.encoded_column] = tf.RaggedTensor.from_tensor(encoder.encode(texts)).to_sparse()
         transformed = self.transform(raw)
         return {feature.name: transformed[feature.name] for feature in self.schema.side("query")}
 

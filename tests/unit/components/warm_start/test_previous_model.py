@@ -127,8 +127,8 @@ def test_a_bundle_with_a_newer_catalogue_says_of_which_release_its_models_are(tm
         inputs[name] = [artifacts.ItemTable()]
         inputs[name][0].uri = f"artifacts/{name}"
     record_parts(bundle, inputs, interactions("data 4-code", 17))
-    record = record_of(bundle, 5)
-    assert (record.models_from, record.catalogue) == (0, "")
+    first = record_of(bundle, 5)
+    assert first is not None and (first.models_from, first.catalogue) == (0, "")
     inputs["item_table"][0].set_int_custom_property("models_from", 3)
     inputs["item_table"][0].set_string_custom_property("catalogue", "files of today")
     record_parts(bundle, inputs, interactions("data 4-code", 17))
