@@ -64,7 +64,7 @@ class Bundle(tf.Module):
         self._widths = dict(parts.schema.raw_widths)
         self._read = [name for name in self._kinds if name not in parts.schema.only_encoded]
         self._transform = tft.TFTransformOutput(f"{parts.graphs}/query").transform_features_layer()
-        self._texts = QueryTexts(parts.schema, parts.encoders, parts.centres)
+        self.texts = QueryTexts(parts.schema, parts.encoders, parts.centres)
         self._features = [feature.name for feature in parts.schema.side("query")]
         self._retrieval, self._index, self._ranking = parts.retrieval, parts.index, parts.ranking
         self._candidates = min(max(config.candidates, config.list_size), parts.table.items)
@@ -168,7 +168,7 @@ class Bundle(tf.Module):
     def _encode(self, inputs: Tensors) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Transformed query features ``{name: [B, width]}`` and the query's embedding ``[B, D]``."""
         raw = {name: dense_to_sparse(inputs[name], self._kinds[name]) for name in self._read}
-        transformed = self._transform({**raw, **self._texts.columns(inputs)})
+        transformed = self._transform({**raw, **self.texts.columns(inputs)})
         query = {name: transformed[name] for name in self._features}
         return query, self._retrieval.embed_queries(query)
 

@@ -107,8 +107,11 @@ def _state(bundle: Bundle, signatures: Mapping[str, Any]) -> tf.Module:
 
     Saved whole, each Keras layer would be traced again, for calls that no server makes: three times the time to
     save, and a larger graph to load. Variables that only the candidate tower reads have done their work in the index.
+    What the encoders hold stays whole: weights in few bits are read by what initialises them, not by a signature.
     """
     read = {variable.ref() for function in signatures.values() for variable in function.variables}
+    encoders = tf.train.TrackableView(bundle.texts).descendants()
+    read |= {part.ref() for part in encoders if isinstance(part, tf.Variable)}
     state = tf.Module(name="bundle")
     kinds = (tf.saved_model.experimental.TrackableResource, tf.saved_model.Asset)
     state.parts = [

@@ -92,7 +92,7 @@ CHOICES: tuple[dict[str, float], ...] = (
 )
 HELD_OUT, VALIDATION_USERS, ROWS = 0.2, 5000, 512
 INDEX_QUERIES = 1024
-SMALL_USERS, SMALL_EPOCHS = 1500, 6
+SMALL_USERS, SMALL_EPOCHS, SMALL_DIMENSION = 1500, 6, 128
 
 
 def settings(name: str, seed: int, **changes: Any) -> RetrievalConfig:
@@ -198,6 +198,8 @@ def main() -> None:
     if options.small:
         split = data.slice_of(split, SMALL_USERS)
         changes = {"training": {"epochs": SMALL_EPOCHS, "batch_size": 128}}
+        if options.model == "filter":
+            changes["graph_filter"] = {**SETTINGS["filter"]["graph_filter"], "dimension": SMALL_DIMENSION}
     users = np.flatnonzero(split.wanted.lengths)
     figures: dict[str, list[float]] = {}
     for name, value in data.measure(data.by_popularity(split, users), split, users).items():
@@ -213,15 +215,16 @@ def main() -> None:
         epochs = 1 + int(np.argmax([entry["monitor"] for entry in history]))
         figures["validation_ndcg@20"] = [max(entry["monitor"] for entry in history)]
         print(f"{epochs} epochs are best on validation: NDCG@20 {figures['validation_ndcg@20'][0]:.4f}", flush=True)
-    planned = {**changes.get("training", {}), "epochs": epochs, "patience": 0}
+    planned = {**changes.pop("training", {}), "epochs": epochs, "patience": 0}
     seeds = 1 if options.small else options.seeds
     for seed in range(seeds):
-        config = settings(options.model, seed, training=planned)
+        config = settings(options.model, seed, **changes, training=planned)
         before = time.perf_counter()
         model, history = trained(split, config, None)
         figures.setdefault("seconds_to_train", []).append(time.perf_counter() - before)
         figures.setdefault("seconds_per_epoch", []).append(float(np.mean([entry["seconds"] for entry in history])))
         model = reloaded(model, split, config)
+        dimension = model.embed_catalogue().shape[1]
         for name, value in data.measure(recommend(model, split, users), split, users).items():
             figures.setdefault(name, []).append(value)
         print(
@@ -244,7 +247,7 @@ def main() -> None:
         "items": split.items,
         "pairs": len(split.known.items),
         "model": options.model,
-        "dimension": model.embed_catalogue().shape[1],
+        "dimension": dimension,
         "epochs": epochs,
         "seeds": seeds,
         "memory_gb": round(used.ru_maxrss / 2**20, 2),
