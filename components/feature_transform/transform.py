@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata import schema_utils
 from tfx.dsl.io import fileio
-from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder, RecordBatchToExamplesEncoder
+from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.tfxio.tf_example_record import TFExampleRecord
 
 from crossrec.components.errors import DataError
@@ -115,7 +114,9 @@ def add_analysis(
     item_graph | "WriteGraph[item]" >> tft_beam.WriteTransformFn(f"{out.graphs}/item")
     counted = {name: spec[name] for name in (config.interaction_item_column, config.positive_label)}
     (
-        _files(pipeline, "counts", training)
+        pipeline
+        | "CountedFiles" >> beam.Create(sorted(fileio.glob(training)))
+        | "SpreadCounted" >> beam.Reshuffle()
         | "CountFile" >> beam.FlatMap(_count_items, config.interaction_item_column, config.positive_label, counted)
         | "CountItems" >> beam.CombinePerKey(sum)
         | "CountsAsJson" >> beam.Map(json.dumps)
@@ -165,17 +166,11 @@ def read_counts(out: TransformPaths) -> dict[str, int]:
     return counts
 
 
-def _files(pipeline: beam.Pipeline, name: str, pattern: str) -> beam.PCollection:
-    return (
-        pipeline | f"Files[{name}]" >> beam.Create(sorted(fileio.glob(pattern))) | f"Spread[{name}]" >> beam.Reshuffle()
-    )
-
-
 def _dataset(pipeline: beam.Pipeline, name: str, pattern: str, spec: Mapping[str, Any]) -> tuple[Any, Any]:
     """Files as tf.Transform takes them: record batches, and what their columns are as tensors."""
     schema = schema_utils.schema_from_feature_spec(dict(spec))
-    batches = _files(pipeline, name, pattern) | f"Read[{name}]" >> beam.ParDo(_Read(schema.SerializeToString()))
-    return batches, TFExampleRecord(pattern, schema=schema, telemetry_descriptors=["crossrec"]).TensorAdapterConfig()
+    reader = TFExampleRecord(pattern, schema=schema, telemetry_descriptors=["crossrec"])
+    return pipeline | f"Read[{name}]" >> reader.BeamSource(_BATCH), reader.TensorAdapterConfig()
 
 
 def _count_items(path: str, item: str, label: str, spec: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
@@ -185,23 +180,6 @@ def _count_items(path: str, item: str, label: str, spec: Mapping[str, Any]) -> I
         counts.update(batch[item].values.numpy()[batch[label].values.numpy() > 0])
     for value, count in counts.items():
         yield value.decode("utf-8"), count
-
-
-@beam.typehints.with_output_types(pa.RecordBatch)
-class _Read(beam.DoFn):
-    """Files of tf.Examples to record batches."""
-
-    def __init__(self, schema: bytes) -> None:
-        self._schema = schema
-
-    def setup(self) -> None:
-        """Makes the decoder, which cannot be pickled."""
-        self._decoder = ExamplesToRecordBatchDecoder(self._schema)
-
-    def process(self, path: str) -> Iterator[pa.RecordBatch]:
-        """Yields the batches of a file."""
-        for records in tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_BATCH):
-            yield self._decoder.DecodeBatch(records.numpy().tolist())
 
 
 class _Transform(beam.DoFn):
