@@ -28,7 +28,7 @@ demo: $(READY) ## from nothing to recommendations; ARGS="--rows 20000" for a sma
 	@$(VENV)/crossrec demo $(ARGS)
 
 test: $(READY_FOR_TESTS) ## run all tests, in two processes; ARGS="tests/unit -x" to choose
-	@$(VENV)/python -m pytest -q $(or $(ARGS),--numprocesses 2 --dist loadgroup)
+	@$(VENV)/python -m pytest -q $(or $(ARGS),--numprocesses 2 --dist loadfile)
 
 lint: $(READY) ## ruff, formatting, types
 	@$(VENV)/ruff check --quiet .
