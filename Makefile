@@ -27,8 +27,8 @@ $(READY_FOR_TESTS): $(READY) requirements/tests.txt
 demo: $(READY) ## from nothing to recommendations; ARGS="--rows 20000" for a smaller one
 	@$(VENV)/crossrec demo $(ARGS)
 
-test: $(READY_FOR_TESTS) ## run all tests, in two processes; ARGS="tests/unit -x" to choose
-	@$(VENV)/python -m pytest -q $(or $(ARGS),--numprocesses 2 --dist loadfile)
+test: $(READY_FOR_TESTS) ## run all tests; ARGS="tests/unit -x" to choose
+	@$(VENV)/python -m pytest -q $(ARGS)
 
 lint: $(READY) ## ruff, formatting, types
 	@$(VENV)/ruff check --quiet .

@@ -47,7 +47,6 @@ DEV = [
     "opentelemetry-sdk",
     "pytest",
     "pytest-timeout",
-    "pytest-xdist",
     "ruff",
     "mypy",
     "types-PyYAML",
