@@ -104,7 +104,7 @@ def test_a_release_of_the_same_files(runs):
 
 
 def test_nothing_is_left_but_artifacts_and_the_release(runs):
-    assert {path.name for path in runs.root.iterdir()} == {"checkpoints", "serving"}
+    assert {path.name for path in runs.root.iterdir()} == {"cache", "checkpoints", "serving"}
     assert not list((runs.root / "checkpoints").iterdir())
     assert not list(runs.cluster.work.iterdir())
 
