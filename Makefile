@@ -38,7 +38,7 @@ lint: $(READY) ## ruff, formatting, types
 	@echo "lint: fine"
 
 bench: $(READY_FOR_TESTS) ## run every benchmark in full; each ends with one line of JSON
-	@for name in $(BENCHMARKS); do echo "== $$name"; TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/python -m tests.benchmarks.$$name $(ARGS) || exit 1; done
+	@for name in $(BENCHMARKS); do echo "== $$name"; $(VENV)/python -m tests.benchmarks.$$name $(ARGS) || exit 1; done
 
 bench-small: ## the same, small, as continuous integration does
 	@$(MAKE) --no-print-directory bench ARGS=--small

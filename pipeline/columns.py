@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from crossrec.components.example_gen.config import RawColumn
-from crossrec.components.features.config import RecentItems, raw_columns, raw_widths
+from crossrec.components.features.config import FeaturesConfig, RecentItems, raw_columns, raw_widths
 from crossrec.pipeline.spec.spec import Spec
 
 
 def item_columns(spec: Spec) -> tuple[RawColumn, ...]:
     """Columns of the items that features, lists and filters need."""
-    kinds = dict(raw_columns(spec.features, "item"))
-    for column in (*spec.serving.display, *spec.index.filters):
+    return columns_of_items(spec.features, spec.shown_columns)
+
+
+def columns_of_items(features: FeaturesConfig, shown: Iterable[str]) -> tuple[RawColumn, ...]:
+    """Columns of the items that features need, and others as text.
+
+    Args:
+        features: All features.
+        shown: Columns that lists show or that requests filter by.
+    """
+    kinds = dict(raw_columns(features, "item"))
+    for column in shown:
         kinds.setdefault(column, "string")
-    widths = raw_widths(spec.features, "item")
+    widths = raw_widths(features, "item")
     return tuple(RawColumn(name=name, kind=kind, width=widths.get(name)) for name, kind in kinds.items())
 
 

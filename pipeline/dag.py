@@ -211,7 +211,7 @@ def _modeling(
             grades=tuple(table.grades),
             request_column=(table.request or "") if table.grades else "",
             positive_label=spec.positive_label,
-            display=tuple(dict.fromkeys((*spec.serving.display, *spec.index.filters))),
+            display=spec.shown_columns,
         ),
         code_digest("feature_transform"),
     )

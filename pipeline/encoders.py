@@ -16,11 +16,10 @@ def check_encoders(features: FeaturesConfig) -> None:
         DataError: One is not there, or holds no encoder that works here.
     """
     for use in encoder_uses(features):
-        for name, path in (("path", use.encoder.path), ("teacher", use.encoder.teacher)):
-            if path:
-                # TensorFlow is not asked for where no encoder is.
-                from crossrec.components.text.directory import automatic_pooling, read_directory
+        for field, path in use.pretrained:
+            # TensorFlow is not asked for where no encoder is.
+            from crossrec.components.text.directory import automatic_pooling, read_directory
 
-                read_directory(path, f"{use.field}.{name}")
-                if use.encoder.pooling == "auto":
-                    automatic_pooling(path, f"{use.field}.pooling")
+            read_directory(path, field)
+            if use.encoder.pooling == "auto":
+                automatic_pooling(path, f"{use.field}.pooling")

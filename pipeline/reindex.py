@@ -19,16 +19,15 @@ from crossrec.components.catalogue_update.read import read_catalogue
 from crossrec.components.catalogue_update.table import update_table
 from crossrec.components.catalogue_update.texts import with_texts
 from crossrec.components.errors import DataError
-from crossrec.components.example_gen.config import RawColumn
 from crossrec.components.example_gen.files import fingerprint
 from crossrec.components.feature_transform.config import FeatureTransformConfig
-from crossrec.components.features.config import raw_columns, raw_widths
 from crossrec.components.features.item_table import ItemTable
 from crossrec.components.publisher.component import Publisher
 from crossrec.components.recall_gate.component import RecallGate
 from crossrec.components.serving_bundle.component import ServingBundle
 from crossrec.components.serving_check.component import ServingCheck
 from crossrec.components.warm_start.records import PARTS, ReleaseRecord, read_records
+from crossrec.pipeline.columns import columns_of_items
 from crossrec.pipeline.dag import Locations
 from crossrec.pipeline.lineage import Lineage, Made
 from crossrec.pipeline.spec.spec import Spec
@@ -93,8 +92,7 @@ def find_served(spec: Spec, locations: Locations, version: int | None = None) ->
     parts |= {name: trained.inputs[name] for name in _OF_TEXTS if name in trained.inputs}
     parts["transformed_interactions"] = indexer.inputs["transformed_interactions"]
     parts |= {"former_table": bundle.inputs["item_table"], "former_index": bundle.inputs["candidate_index"]}
-    shown = tuple(dict.fromkeys((*spec.serving.display, *spec.index.filters)))
-    config = config.model_copy(update={"display": shown})
+    config = config.model_copy(update={"display": spec.shown_columns})
     return Served(record.version, record.models_from or record.version, config, parts)
 
 
@@ -107,16 +105,10 @@ def source(spec: Spec, locations: Locations, served: Served, always: bool = Fals
         served: The release.
         always: Whether everything is made also where nothing differs.
     """
-    features = served.transform.features
-    kinds = dict(raw_columns(features, "item"))
-    for column in served.transform.display:
-        kinds.setdefault(column, "string")
-    widths = raw_widths(features, "item")
-    columns = tuple(RawColumn(name=name, kind=kind, width=widths.get(name)) for name, kind in kinds.items())
     return Source(
         data_dir=locations.data,
         table=spec.data.items,
-        columns=columns,
+        columns=columns_of_items(served.transform.features, served.transform.display),
         fingerprint=fingerprint(spec.data.items, locations.data),
         always=always,
         text_vectors=locations.text_vectors,

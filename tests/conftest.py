@@ -1,6 +1,11 @@
 """What tests of several folders share."""
 
+import os
+
 import pytest
+
+# Before any test imports TensorFlow: processes that tests start inherit it, and some must print nothing.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from tfx.dsl.io import fileio
 
 from crossrec.components.features.encodings import Encoding, columns_by_encoder
+from crossrec.components.features.examples import parsed_batches
 from crossrec.components.text_embedder.cache import prefix_of
 
 ITEM, TRAIN = 1, 2
@@ -120,5 +121,4 @@ class _ReadTexts(beam.DoFn):
 def read_strings(path: str, names: Sequence[str]) -> Iterator[dict[str, tf.RaggedTensor]]:
     """Some columns of texts of a file, batch after batch."""
     spec = {name: tf.io.RaggedFeature(tf.string) for name in names}
-    for records in tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_BATCH):
-        yield tf.io.parse_example(records, spec)
+    yield from parsed_batches(path, spec, _BATCH)

@@ -25,6 +25,12 @@ class EncoderUse(Frozen):
     item: tuple[str, ...] = ()
 
     @property
+    def pretrained(self) -> tuple[tuple[str, str], ...]:
+        """Field in the spec and directory of each pretrained model: the one to start from, and the teacher."""
+        named = (("path", self.encoder.path), ("teacher", self.encoder.teacher))
+        return tuple((f"{self.field}.{name}", path) for name, path in named if path)
+
+    @property
     def training(self) -> EncoderTrainingConfig:
         """How it learns, if it does."""
         return self.encoder.training or EncoderTrainingConfig()

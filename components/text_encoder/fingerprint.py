@@ -24,12 +24,7 @@ def fingerprint_of(uses: Iterable[EncoderUse]) -> str:
     Raises:
         DataError: A directory is not there, or empty.
     """
-    parts = []
-    for use in uses:
-        for name, path in (("path", use.encoder.path), ("teacher", use.encoder.teacher)):
-            if path:
-                parts.append(fingerprint(path, f"{use.field}.{name}"))
-    return "-".join(parts)
+    return "-".join(fingerprint(path, field) for use in uses for field, path in use.pretrained)
 
 
 def fingerprint(path: str, field: str) -> str:

@@ -85,6 +85,11 @@ class Spec(Frozen):
         return self.data.interactions.all_labels
 
     @property
+    def shown_columns(self) -> tuple[str, ...]:
+        """Columns of the items that lists show or that requests filter by."""
+        return tuple(dict.fromkeys((*self.serving.display, *self.index.filters)))
+
+    @property
     def positive_label(self) -> str:
         """The label that makes a row a positive for retrieval and for the lists."""
         return self.retrieval.label or self.labels[0]

@@ -142,7 +142,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.client_overhead")
     parser.add_argument("--small", action="store_true", help="fewer rounds, for CI")
     args = parser.parse_args()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     candidates = [f"i{number * 7919 % 10**6}" for number in range(CANDIDATES)]
     titles = [f"Chaussures d'été n° {number}" for number in range(CANDIDATES)]
     ranked = recorded_client(answer((names.SCORES, "probability_click"), {}))

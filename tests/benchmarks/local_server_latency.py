@@ -112,7 +112,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.local_server_latency")
     parser.add_argument("--small", action="store_true", help="fewer calls, for CI")
     args = parser.parse_args()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
     items, rounds = 100_000, 20 if args.small else 200
     with tempfile.TemporaryDirectory() as folder:

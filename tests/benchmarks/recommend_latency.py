@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import platform
 import subprocess
 import tempfile
@@ -191,7 +190,6 @@ def main() -> None:
     )
     parser.add_argument("--keep", metavar="DIR", help="keep the run there, and go on from what is there")
     options = parser.parse_args()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
     sizes, calls = (SMALL_SIZES, 100) if options.small else (SIZES, 500)
     with contextlib.ExitStack() as stack:

@@ -25,9 +25,6 @@ def servers():
 
 @pytest.fixture(scope="session")
 def tensorflow():
-    import os
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     return pytest.importorskip("tensorflow")
 
 
