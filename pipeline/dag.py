@@ -45,7 +45,7 @@ from crossrec.components.warm_start.records import of_other_data, read_records
 from crossrec.pipeline.columns import interaction_columns, item_columns
 from crossrec.pipeline.digest import code_digest
 from crossrec.pipeline.schemas import schema_path
-from crossrec.pipeline.spec.beam import of_all, of_node
+from crossrec.pipeline.spec.beam import arguments
 from crossrec.pipeline.spec.spec import Spec
 
 RELEASE_NODES = ("ServingCheck", "Publisher")
@@ -115,14 +115,13 @@ def build(spec: Spec, locations: Locations, cache: bool = True, publish: bool = 
         components = [node for node in components if node.id not in RELEASE_NODES]
     for component in components:
         if isinstance(component, BaseBeamComponent):
-            component.with_beam_pipeline_args(of_node(spec.beam, component.id))
+            component.with_beam_pipeline_args(arguments(spec.beam, component.id))
     return Pipeline(
         pipeline_name=spec.name,
         pipeline_root=locations.artifacts,
         components=components,
         enable_cache=cache,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(locations.metadata),
-        beam_pipeline_args=of_all(spec.beam),
     )
 
 

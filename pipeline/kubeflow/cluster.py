@@ -7,6 +7,7 @@ from typing import Any
 
 from crossrec.pipeline.kubeflow.config import KubeflowConfig
 from crossrec.pipeline.kubeflow.fixer import tasks_of
+from crossrec.pipeline.spec.beam import is_remote, runner
 from crossrec.pipeline.spec.errors import SpecError
 
 _INGESTION = ("ItemsExampleGen", "InteractionsExampleGen")
@@ -38,7 +39,7 @@ def check_nodes(config: KubeflowConfig, nodes: Collection[str], beam: BeamOption
         if name not in nodes
     ]
     problems += [
-        f"beam: {name} runs on {_runner(options)}, whose workers elsewhere cannot reach artifacts on "
+        f"beam: {name} runs on {runner(options)}, whose workers elsewhere cannot reach artifacts on "
         f"{config.pipeline_root or 'the root of the cluster'!r}. Set kubeflow.pipeline_root to gs://…, or to a "
         "directory on a volume that the workers mount at the same path"
         for name, options in sorted(beam.items())
@@ -109,16 +110,6 @@ def reachable_cache(config: KubeflowConfig, beam: Sequence[str]) -> str:
     if is_remote(beam) and config.pipeline_root.startswith("gs://"):
         return f"{config.pipeline_root.rstrip('/')}/cache"
     return ""
-
-
-def is_remote(options: Sequence[str]) -> bool:
-    """Whether Beam's workers are on other machines."""
-    return not _runner(options).startswith("Direct")
-
-
-def _runner(options: Sequence[str]) -> str:
-    named = [option.partition("=")[2] for option in options if option.startswith("--runner=")]
-    return named[-1] if named else "DirectRunner"
 
 
 def _arguments(arguments: Sequence[str], config: KubeflowConfig, beam: Sequence[str]) -> list[str]:

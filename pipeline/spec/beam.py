@@ -5,7 +5,7 @@ They are Beam's own, and Beam checks them: ``--runner=FlinkRunner``, ``--direct_
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -24,22 +24,31 @@ BEAM_NODES = (
 """The nodes that run a Beam pipeline."""
 
 ALL = "all"
-DEFAULT = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
-"""One process, which is quickest where the data are small."""
-
 Argument = Annotated[str, Field(pattern=r"^--[a-z]")]
 BeamConfig = dict[str, tuple[Argument, ...]]
-"""Options by node id, and under ``all`` those of every node, in place of DEFAULT."""
+"""Options by node id, and under ``all`` those of every node. Without any, a pipeline runs in one process (Beam's
+direct runner), which is quickest where the data are small."""
+
+# TFX packs its own sources for the workers wherever there are options and no image: seconds, and 49 MB left behind in
+# the temporary folder, by each node. Workers of this machine have them, and read no image.
+_NOTHING_TO_PACK = "--sdk_container_image=none"
 
 
-def of_all(config: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """The options of every node."""
-    return list(config.get(ALL, DEFAULT))
+def arguments(config: Mapping[str, tuple[str, ...]], node: str) -> list[str]:
+    """The options of a node: those of all, then its own; of two that differ in value Beam takes the later."""
+    given = [*config.get(ALL, ()), *config.get(node, ())]
+    return given if not given or is_remote(given) else [*given, _NOTHING_TO_PACK]
 
 
-def of_node(config: Mapping[str, tuple[str, ...]], node: str) -> list[str]:
-    """The options of one node that come behind those of every node; of two that differ in value the later counts."""
-    return list(config.get(node, ()))
+def is_remote(options: Sequence[str]) -> bool:
+    """Whether Beam's workers are not processes of the node's own machine."""
+    return not runner(options).lower().startswith("direct")
+
+
+def runner(options: Sequence[str]) -> str:
+    """Name of the runner that options choose."""
+    named = [option.partition("=")[2] for option in options if option.startswith("--runner=")]
+    return named[-1] if named else "DirectRunner"
 
 
 def check_beam(config: Mapping[str, tuple[str, ...]]) -> Iterable[str]:

@@ -3,6 +3,7 @@
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
+from tfx.utils.dependency_utils import make_beam_dependency_flags
 
 from crossrec.pipeline.dag import Locations, build
 from crossrec.pipeline.spec.beam import ALL, BEAM_NODES
@@ -29,7 +30,7 @@ def options_of(made, beam):
 
 
 def test_without_the_section_one_process_works(made):
-    assert options_of(made, {}) == dict.fromkeys(BEAM_NODES, ("DirectRunner", "in_memory", 1))
+    assert options_of(made, {}) == dict.fromkeys(BEAM_NODES, (None, "in_memory", 1))
 
 
 def test_options_of_a_node_come_behind_those_of_all(made):
@@ -37,6 +38,30 @@ def test_options_of_a_node_come_behind_those_of_all(made):
     found = options_of(made, {ALL: several, "CrossSelector": ("--direct_num_workers=2",)})
     assert found.pop("CrossSelector") == (None, "multi_processing", 2)
     assert set(found.values()) == {(None, "multi_processing", 4)}
+
+
+def packed(options):
+    """What TFX adds to options for the workers, having packed itself."""
+    return make_beam_dependency_flags(options)[len(options) :]
+
+
+def test_tfx_packs_nothing_for_workers_of_this_machine(made):
+    spec, locations = made
+    several = ("--direct_running_mode=multi_processing", "--direct_num_workers=4")
+    for beam in ({}, {ALL: several}, {"CrossSelector": several}, {ALL: ("--runner=DirectRunner",)}):
+        for node in build(spec.model_copy(update={"beam": beam}), locations).components:
+            if isinstance(node, BaseBeamComponent):
+                options = list(node.executor_spec.beam_pipeline_args)
+                assert not options or not packed(options), "TFX asks for it only where there are options"
+    assert packed(list(several)), "and does it otherwise"
+
+
+def test_workers_elsewhere_get_what_the_spec_says(made):
+    spec, locations = made
+    flink = ("--runner=FlinkRunner", "--flink_master=localhost:8081")
+    for node in build(spec.model_copy(update={"beam": {ALL: flink}}), locations).components:
+        if isinstance(node, BaseBeamComponent):
+            assert tuple(node.executor_spec.beam_pipeline_args) == flink
 
 
 def test_options_change_no_parameter_and_so_no_cache_key(made):

@@ -4,7 +4,6 @@ import os
 
 import pytest
 
-from crossrec.pipeline.spec.beam import DEFAULT
 from tests.integration.engines import nodes
 from tests.integration.engines.engines import PROCESSES, as_another_user, job_service, portable, workers
 
@@ -26,7 +25,7 @@ def folder(tmp_path_factory):
 def reference(folder):
     """All nodes in one process."""
     spec = nodes.make_marketplace(folder)
-    return spec, nodes.run_nodes(spec, folder, "direct", DEFAULT)
+    return spec, nodes.run_nodes(spec, folder, "direct", ())
 
 
 @pytest.fixture(scope="module", params=ENGINES)

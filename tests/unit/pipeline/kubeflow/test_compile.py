@@ -11,7 +11,6 @@ from kfp import components as kfp_components
 
 from crossrec.pipeline import dag
 from crossrec.pipeline.kubeflow.compile import compile_pipeline, with_images
-from crossrec.pipeline.spec.beam import DEFAULT
 from crossrec.pipeline.spec.errors import SpecError
 from crossrec.pipeline.spec.load import parse_spec
 from tests.unit.pipeline.kubeflow import compiled_marketplace
@@ -73,23 +72,20 @@ def test_what_only_kubernetes_knows(pods):
 
 
 def test_beam_options_by_node(spec):
-    # Of two options of one name Beam takes the later.
-    assert container(spec, "FeatureTransform")["args"][-6:] == [
-        "--remote",
-        *DEFAULT,
-        *SECTION["beam"]["FeatureTransform"],
-    ]
-    assert container(spec, "CrossSelector")["args"][-3:] == [*DEFAULT]
-    assert "--remote" not in container(spec, "CrossSelector")["args"]
-    for node in ("RankingTrainer", "Evaluation", "Publisher"):
-        assert not [argument for argument in container(spec, node)["args"] if argument.startswith("--direct")]
+    own = SECTION["beam"]["FeatureTransform"]
+    assert container(spec, "FeatureTransform")["args"][-1 - len(own) :] == ["--remote", *own]
+    for node in ("CrossSelector", "RankingTrainer", "Evaluation", "Publisher"):
+        assert not {"--remote", *own} & set(container(spec, node)["args"])
 
 
 def test_the_options_of_the_spec_hold_where_the_section_has_none():
     section = {key: value for key, value in SECTION.items() if key != "beam"}
     content = spec_content(section, beam={"all": ["--runner=DirectRunner", "--direct_num_workers=3"]})
     compiled = compile_pipeline(parse_spec(content))
-    assert container(compiled.spec, "RankingExamples")["args"][-1] == "--direct_num_workers=3"
+    assert container(compiled.spec, "RankingExamples")["args"][-3:-1] == [
+        "--runner=DirectRunner",
+        "--direct_num_workers=3",
+    ]
 
 
 def test_retries_and_caching(spec):
