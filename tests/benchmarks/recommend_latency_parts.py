@@ -30,7 +30,7 @@ class Stages:
 
     def texts(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """What encoders make of the query's texts; nothing where no feature has one."""
-        found = self._bundle._texts.columns(inputs)
+        found = self._bundle.texts.columns(inputs)
         total = tf.zeros([])
         for values in found.values():
             total += tf.reduce_sum(tf.cast(values.values, tf.float32))

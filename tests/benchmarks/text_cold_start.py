@@ -2,64 +2,65 @@
 
 A tenth of the items and a tenth of the users lose everything that they did before the test period. A request then
 carries a query and nothing else, as one of a visitor who has just come. Measured are the clicks of the test period on
-new items, and those of new users, by lists of the served bundle; beside it the same spec without the vectors of the
-small encoder (hashed words stay), popularity in training, and chance.
+new items, and those of new users: the share whose item is in the served bundle's list for their query. Beside it stand
+the same spec with hashed words but without the encoder's vectors, the same without any text, popularity in training,
+popularity as it turned out in the test period, which nobody knows beforehand, and chance.
 """
 
-import argparse
 import json
-import subprocess
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tests.benchmarks.runs import COMMAND, environment, example, mean_and_sd, run
+from tests.benchmarks.runs import example, newest_bundle, over_seeds, run, simulate
 
-ROWS, SMALL_ROWS = 100_000, 20_000
+ROWS, SMALL_ROWS = 100_000, 8_000
 SHARE, K = 0.1, 20
+VALIDATION_FROM, TEST_FROM = 0.7, 0.8
+KINDS = ("new_item", "new_user")
 _VECTORS = ("query_vector", "title_vector")
+_TEXTS = ("query", "title", *_VECTORS)
 
 
 def hide(data: Path, seed: int) -> tuple[pd.DataFrame, int, tuple[int, int]]:
     """Takes the chosen items and users out of all but the test period, in the files themselves.
 
     Returns:
-        The test period's clicks that follow a query, with ``new_item`` and ``new_user``; the number of items; and the
-        first moments of validation and test.
+        The test period's clicks that follow a query, with ``new_item`` and ``new_user``, and ``popular`` where the
+        item is among the K most clicked ones of training; the number of items; and the first moments of validation
+        and test.
     """
     files = sorted((data / "interactions").glob("*.parquet"))
     tables = [pd.read_parquet(path) for path in files]
     rows = pd.concat(tables)
-    cuts = tuple(int(rows["timestamp"].quantile(part)) for part in (0.8, 0.9))
+    cuts = int(rows["timestamp"].quantile(VALIDATION_FROM)), int(rows["timestamp"].quantile(TEST_FROM))
     items = pd.read_parquet(data / "items.parquet")["item_id"].to_numpy()
-    rng = np.random.default_rng(seed)
-    new_items = set(rng.choice(items, int(SHARE * len(items)), replace=False))
     users = np.sort(rows["user_id"].unique())
-    new_users = set(rng.choice(users, int(SHARE * len(users)), replace=False))
+    rng = np.random.default_rng(seed)
+    hidden = {
+        "new_item": ("item_id", set(rng.choice(items, int(SHARE * len(items)), replace=False))),
+        "new_user": ("user_id", set(rng.choice(users, int(SHARE * len(users)), replace=False))),
+    }
     for path, table in zip(files, tables):
-        known = ~(table["item_id"].isin(new_items) | table["user_id"].isin(new_users))
-        table[known | (table["timestamp"] >= cuts[1])].to_parquet(path, index=False)
-    clicks = rows[(rows["timestamp"] >= cuts[1]) & (rows["clicked"] == 1) & (rows["query"] != "")].copy()
-    clicks["new_item"], clicks["new_user"] = clicks["item_id"].isin(new_items), clicks["user_id"].isin(new_users)
-    train = rows[(rows["timestamp"] < cuts[0]) & (rows["clicked"] == 1)]
-    train = train[~(train["item_id"].isin(new_items) | train["user_id"].isin(new_users))]
-    popular = train["item_id"].value_counts().index[:K]
-    clicks["popular"] = clicks["item_id"].isin(popular)
-    return clicks, len(items), (cuts[0], cuts[1])
+        new = np.logical_or.reduce([table[column].isin(chosen) for column, chosen in hidden.values()])
+        table[~new | (table["timestamp"] >= cuts[1])].to_parquet(path, index=False)
+    clicks = rows[(rows["clicked"] == 1) & (rows["query"].fillna("") != "")].copy()
+    for kind, (column, chosen) in hidden.items():
+        clicks[kind] = clicks[column].isin(chosen)
+    seen = clicks[(clicks["timestamp"] < cuts[0]) & ~clicks[list(KINDS)].any(axis=1)]
+    clicks = clicks[clicks["timestamp"] >= cuts[1]]
+    clicks["popular"] = clicks["item_id"].isin(seen["item_id"].value_counts().index[:K])
+    return clicks, len(items), cuts
 
 
-def ask(root: Path, queries: list[str], batch: int = 64) -> list[list[str]]:
-    """The lists of the newest published version for requests that carry a query only."""
+def ask(bundle: Path, queries: list[str], batch: int = 64) -> list[list[str]]:
+    """A bundle's lists for requests that carry a query only."""
     import tensorflow as tf
     import tensorflow_text  # noqa: F401
 
-    versions = [path for path in (root / "serving" / "recommender").iterdir() if path.name.isdigit()]
-    bundle = tf.saved_model.load(str(max(versions, key=lambda path: int(path.name))))
-    signature = bundle.signatures["recommend"]
+    signature = tf.saved_model.load(str(bundle)).signatures["recommend"]
     missing = {tf.string: "", tf.float32: float("nan"), tf.int64: 0}
     lists: list[list[str]] = []
     for start in range(0, len(queries), batch):
@@ -70,21 +71,34 @@ def ask(root: Path, queries: list[str], batch: int = 64) -> list[list[str]]:
             else tf.zeros([len(part), 0], spec.dtype)
             for name, spec in signature.structured_input_signature[1].items()
         }
-        found = signature(**{**inputs, "query": tf.constant(part)})["item_ids"].numpy()
+        if "query" in inputs:
+            inputs["query"] = tf.constant(part)
+        found = signature(**inputs)["item_ids"].numpy()
         lists += [[item.decode("utf-8") for item in row] for row in found]
     return lists
 
 
-def recall(clicks: pd.DataFrame, root: Path) -> dict[str, float]:
+def recall(clicks: pd.DataFrame, bundle: Path) -> dict[str, float]:
     """Share of the clicks whose item is in the list for their query."""
     queries = sorted(clicks["query"].unique())
-    lists = dict(zip(queries, ask(root, queries)))
+    lists = dict(zip(queries, ask(bundle, queries)))
     hits = np.array([item in lists[query][:K] for query, item in zip(clicks["query"], clicks["item_id"])])
-    return {f"{kind}_recall@{K}": float(hits[clicks[kind]].mean()) for kind in ("new_item", "new_user")}
+    return {f"{kind}_recall@{K}": float(hits[clicks[kind]].mean()) for kind in KINDS}
+
+
+def popularity(clicks: pd.DataFrame) -> dict[str, float]:
+    """The same of the items most clicked in training, and of those most clicked by what is measured itself."""
+    figures = {}
+    for kind in KINDS:
+        chosen = clicks[clicks[kind]]
+        figures[f"popularity_{kind}_recall@{K}"] = float(chosen["popular"].mean())
+        most = chosen["item_id"].value_counts()[:K].sum()
+        figures[f"hindsight_popularity_{kind}_recall@{K}"] = float(most / len(chosen))
+    return figures
 
 
 def specs(cuts: tuple[int, int], seed: int, small: bool) -> dict[str, dict[str, Any]]:
-    """The example's spec for new items and users, with the encoder's vectors and without."""
+    """The example's spec for new items and users: as it is, without the encoder's vectors, without any text."""
     spec = example("marketplace")
     spec["data"]["split"] = {"validation_from": cuts[0], "test_from": cuts[1]}
     spec["retrieval"]["query"]["cold_start"] = {"features": ["user_id"]}
@@ -94,53 +108,37 @@ def specs(cuts: tuple[int, int], seed: int, small: bool) -> dict[str, dict[str, 
     for section in ("retrieval", "ranking"):
         spec[section]["training"]["seed"] = seed
         if small:
-            spec[section]["training"]["epochs"] = 2
-    without = json.loads(json.dumps(spec))
+            spec[section]["training"]["epochs"] = 3
+    return {"": spec, "words_": _without(spec, _VECTORS), "without_text_": _without(spec, _TEXTS)}
+
+
+def _without(spec: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """A copy without some features, and without the crosses that they are part of."""
+    spec = json.loads(json.dumps(spec))
     for side in ("query", "item"):
-        for name in _VECTORS:
-            without["features"][side].pop(name, None)
-        tower = without["retrieval"][side]
-        tower["features"] = [name for name in tower["features"] if name not in _VECTORS]
-    return {"": spec, "without_": without}
+        for name in names:
+            spec["features"][side].pop(name, None)
+        tower = spec["retrieval"][side]
+        tower["features"] = [name for name in tower["features"] if name not in names]
+    spec["ranking"]["features"] = [name for name in spec["ranking"]["features"] if name not in names]
+    crosses = spec["crosses"]["explicit"]
+    spec["crosses"]["explicit"] = [cross for cross in crosses if not set(cross["inputs"]) & set(names)]
+    return spec
 
 
 def compare(seed: int, rows: int, folder: Path, small: bool) -> dict[str, float]:
     """The figures of one seed."""
-    data = folder / f"data-{seed}"
-    subprocess.run([*COMMAND, "simulate", str(data), "--rows", str(rows), "--seed", str(seed)], check=True)
+    data, root = folder / f"data-{seed}", folder / f"root-{seed}"
+    simulate(data, rows, seed)
     clicks, items, cuts = hide(data, seed)
-    figures = {f"{kind}_clicks": float(clicks[kind].sum()) for kind in ("new_item", "new_user")}
+    figures = {f"{kind}_clicks": float(clicks[kind].sum()) for kind in KINDS}
     for name, spec in specs(cuts, seed, small).items():
         if small and name:
             continue
-        root = folder / f"root-{seed}-{name}"
         run(spec, data, root)
-        figures |= {f"{name}{metric}": value for metric, value in recall(clicks, root).items()}
-    for kind in ("new_item", "new_user"):
-        figures[f"popularity_{kind}_recall@{K}"] = float(clicks.loc[clicks[kind], "popular"].mean())
-    figures[f"chance_recall@{K}"] = K / items
-    return figures
-
-
-def main() -> None:
-    """Print the figures; the last line is JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=ROWS)
-    parser.add_argument("--small", action="store_true", help=f"one seed, {SMALL_ROWS:,} rows, only with the vectors")
-    options = parser.parse_args()
-    seeds, rows = (1, SMALL_ROWS) if options.small else (options.seeds, options.rows)
-    started = time.perf_counter()
-    figures: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in range(seeds):
-            measured = compare(seed, rows, Path(folder), options.small)
-            print(f"seed {seed}: " + ", ".join(f"{name} {value:.4f}" for name, value in measured.items()), flush=True)
-            for name, value in measured.items():
-                figures.setdefault(name, []).append(value)
-    result = {"seeds": seeds, "rows": rows, "seconds": round(time.perf_counter() - started, 1)}
-    print(json.dumps({**mean_and_sd(figures), **result, **environment()}))
+        figures |= {f"{name}{metric}": value for metric, value in recall(clicks, newest_bundle(root)).items()}
+    return {**figures, **popularity(clicks), f"chance_recall@{K}": K / items}
 
 
 if __name__ == "__main__":
-    main()
+    over_seeds(compare, (ROWS, SMALL_ROWS), __doc__, "three epochs, only with the vectors")
