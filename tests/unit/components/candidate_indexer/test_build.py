@@ -54,7 +54,7 @@ def test_recall_is_that_of_users_that_probes_were_not_chosen_on(built, directory
 
 def test_a_higher_target_takes_more_probes():
     truth = nearest(ExactIndex(EMBEDDINGS), QUERIES, DEPTH)
-    probes = [choose_probing(PARTS, QUERIES, truth, target).probes for target in (0.5, 0.9, 0.99, 1.0)]
+    probes = [choose_probing(PARTS, QUERIES, USERS, truth, target).probes for target in (0.5, 0.9, 0.99, 1.0)]
     assert probes == sorted(set(probes)) and probes[-1] <= len(PARTS.members)
 
 
@@ -63,10 +63,25 @@ def test_probes_are_the_fewest_that_are_enough_by_hand():
     members = np.array([[0], [1], [2], [3]], np.int32)
     parts = Partitions(members, np.array([[4.0], [3.0], [2.0], [1.0]], np.float32), np.zeros(4, np.float32))
     queries, truth = np.ones((2, 1), np.float32), np.array([[0, 1], [0, 2]])
-    assert choose_probing(parts, queries, truth, 0.5).probes == 1
+    assert choose_probing(parts, queries, np.arange(2), truth, 0.5).probes == 1
     # Two find 3 of 4 in the mean, but not with confidence: the two queries differ.
-    assert choose_probing(parts, queries, truth, 0.75).probes == 3
-    assert choose_probing(parts, queries, truth, 1.0).probes == 3
+    assert choose_probing(parts, queries, np.arange(2), truth, 0.75).probes == 3
+    assert choose_probing(parts, queries, np.arange(2), truth, 1.0).probes == 3
+
+
+def test_queries_that_a_user_repeats_say_nothing_more():
+    truth = nearest(ExactIndex(EMBEDDINGS), QUERIES, DEPTH)
+    for target in (0.8, 0.9, 0.95):
+        once = choose_probing(PARTS, QUERIES[:60], USERS[:60], truth[:60], target)
+        often = [np.repeat(part[:60], 20, axis=0) for part in (QUERIES, USERS, truth)]
+        assert choose_probing(PARTS, *often, target) == once
+        other_users = choose_probing(PARTS, often[0], np.arange(1200), often[2], target)
+        assert other_users.probes < once.probes, "queries of as many users would"
+
+
+def test_one_user_warrants_nothing():
+    truth = nearest(ExactIndex(EMBEDDINGS), QUERIES, DEPTH)
+    assert choose_probing(PARTS, QUERIES, np.zeros(400), truth, 0.5).probes == len(PARTS.members)
 
 
 def test_recall_by_hand():
