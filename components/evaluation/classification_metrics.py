@@ -58,7 +58,7 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
       >>> auc([0, 1, 0, 1], [0.1, 0.9, 0.5, 0.5])
       0.875
     """
-    label, score = _checked(labels, scores)
+    label, score = checked(labels, scores)
     _require_both_classes(label)
     return float(_auc_per_group(label, score, np.zeros(len(label), np.int64), 1)[0])
 
@@ -81,7 +81,7 @@ def log_loss(
     Raises:
       ValueError: If lengths differ, there is no example or no weight, or a value is out of range.
     """
-    label, probability = _checked(labels, probabilities)
+    label, probability = checked(labels, probabilities)
     wrong = probability[(probability < 0) | (probability > 1)]
     if len(wrong):
         raise ValueError(
@@ -106,7 +106,7 @@ def auc_by_slice(labels: ArrayLike, scores: ArrayLike, slices: ArrayLike) -> dic
     Raises:
       ValueError: As ``auc``, except for a missing class.
     """
-    label, score = _checked(labels, scores)
+    label, score = checked(labels, scores)
     values, group = _groups("slices", slices, len(label))
     aucs = _auc_per_group(label, score, group, len(values))
     examples = np.bincount(group, minlength=len(values))
@@ -140,7 +140,7 @@ def grouped_auc(
     """
     if weight not in ("examples", "equal"):
         raise ValueError(f"weight: {weight!r}; use 'examples' or 'equal'")
-    label, score = _checked(labels, scores)
+    label, score = checked(labels, scores)
     values, group = _groups("groups", groups, len(label))
     aucs = _auc_per_group(label, score, group, len(values))
     used = ~np.isnan(aucs)
@@ -196,7 +196,12 @@ def _auc_per_group(
     return np.where(pairs > 0, twice_won / np.maximum(2 * pairs, 1), np.nan)
 
 
-def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Labels and scores as arrays.
+
+    Raises:
+      ValueError: If lengths differ, there is no example, a label is neither 0 nor 1, or a score is NaN.
+    """
     label, score = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     if label.ndim != 1 or label.shape != score.shape:
         raise ValueError(f"labels and scores: shapes {label.shape} and {score.shape}; give two lists of one length")

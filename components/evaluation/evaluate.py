@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,10 @@ from crossrec.components.candidate_indexer.report import IndexReport
 from crossrec.components.evaluation.baselines import Popularity
 from crossrec.components.evaluation.bundle_lists import ask
 from crossrec.components.evaluation.config import EvaluationConfig, ThresholdConfig
-from crossrec.components.evaluation.graded_metrics import mean_ndcg
-from crossrec.components.evaluation.metrics import auc, log_loss, ranking_metrics
+from crossrec.components.evaluation.metrics import ranking_metrics
 from crossrec.components.evaluation.queries import Queries
 from crossrec.components.evaluation.report import Report, judge
 from crossrec.components.features.item_table import Array, ItemTable
-from crossrec.components.features.schema import CANDIDATE, RETRIEVED, label_key
-from crossrec.components.ranking_examples.lists import LIST
-from crossrec.components.ranking_trainer.config import TaskConfig
 from crossrec.serving.contract import names
 
 _SMALLEST_SLICE = 30
@@ -69,46 +65,6 @@ def evaluate_lists(
                 slices[name] = {metric: float(np.mean(figures[rows])) for metric, figures in values.items()}
                 slices[name]["queries"] = int(rows.sum())
     return means, slices
-
-
-def evaluate_ranking(
-    columns: Mapping[str, Array],
-    probabilities: Array,
-    tasks: tuple[TaskConfig, ...],
-    at_logged_places: Array | None = None,
-    cut_offs: Sequence[int] = (),
-) -> dict[str, float]:
-    """AUC, log loss and calibration of each binary task, NDCG of each graded one.
-
-    Only logged rows count where their labels vary. Where every logged row is a positive, the rows are those that
-    retrieval hands on, positives and negatives alike: one that it did not find is no question to the ranking.
-
-    Args:
-        columns: Labels, ``@retrieved`` and ``@candidate`` of the rows, ``[n]``; for graded tasks also ``@list``.
-        probabilities: float32 ``[n, tasks]``, as served, that is without knowledge of the place: for the AUC.
-        tasks: The tasks.
-        at_logged_places: The same at the places where rows were shown: for log loss and calibration.
-        cut_offs: Of the NDCG.
-    """
-    placed = probabilities if at_logged_places is None else at_logged_places
-    out = {}
-    for place, task in enumerate(tasks):
-        labels = columns[label_key(task.label_column)]
-        rows = columns[RETRIEVED] == 0
-        if task.type == "graded":
-            for k in cut_offs:
-                value = mean_ndcg(probabilities[rows, place], labels[rows], columns[LIST][rows], k, task.gain)
-                out[f"ranking/{task.name}/ndcg@{k}"] = value
-            continue
-        if len(np.unique(labels[rows])) < 2:
-            rows = columns[CANDIDATE] > 0
-        if len(np.unique(labels[rows])) < 2:
-            continue
-        out[f"ranking/{task.name}/auc"] = auc(labels[rows], probabilities[rows, place])
-        chosen = placed[rows, place]
-        out[f"ranking/{task.name}/log_loss"] = log_loss(labels[rows], chosen)
-        out[f"ranking/{task.name}/calibration"] = float(chosen.mean() / labels[rows].mean())
-    return out
 
 
 def evaluate(

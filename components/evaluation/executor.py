@@ -15,8 +15,9 @@ from crossrec.components import properties
 from crossrec.components.blessing import write_blessing
 from crossrec.components.candidate_indexer.report import IndexReport
 from crossrec.components.evaluation.config import EvaluationConfig, EvaluationRoles
-from crossrec.components.evaluation.evaluate import evaluate, evaluate_ranking
+from crossrec.components.evaluation.evaluate import evaluate
 from crossrec.components.evaluation.queries import read_queries
+from crossrec.components.evaluation.ranking_figures import evaluate_ranking, predict
 from crossrec.components.features.item_table import ItemTable
 from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.modeling import saving
@@ -54,15 +55,14 @@ class Executor(base_executor.BaseExecutor):
         model = ranking.build(schema, ranking_config, table)
         saving.restore(directory, model)
         data = ranking_data(graphs, artifact_utils.get_single_instance(input_dict["ranking_examples"]))
-        rows = read_rows(data, "test", ranking_config, _BATCH)
-        columns, probabilities = ranking.predict(model, rows)
-        _, placed = ranking.predict(model, rows, at_logged_places=True)
+        predicted = predict(model, read_rows(data, "test", ranking_config, _BATCH))
+        of_ranking = evaluate_ranking(predicted, ranking_config.tasks, config.k)
         progress(f"asking the bundle {len(queries):,} queries of the test split")
         report = evaluate(
             tf.saved_model.load(properties.uri(input_dict, "bundle")),
             table,
             queries,
-            evaluate_ranking(columns, probabilities, ranking_config.tasks, placed, config.k),
+            of_ranking,
             config,
             IndexReport.read(properties.uri(input_dict, "candidate_index")),
         )

@@ -15,7 +15,7 @@ from crossrec.components.features.item_table import Array
 from crossrec.components.features.sorted_keys import find
 from crossrec.components.serving_bundle.requests import concatenate, raw_batches
 
-_BATCH = 16_384
+_BATCH = 4_096
 _EARLIER = ("train", "validation")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -140,8 +141,10 @@ class RankingModel(TrainableModel):
         Returns:
             float32 ``[B, C, tasks]``.
         """
-        places = tf.ones_like(rows[:1, :1]) if positions is None else positions
-        return self._logits(query, rows, training=False)[0] + self.position_logits(places)
+        return self._logits(query, rows, training=False)[0] + self._of_places(rows, positions)
+
+    def _of_places(self, rows: tf.Tensor, positions: tf.Tensor | None) -> tf.Tensor | float:
+        return self.position_logits(tf.ones_like(rows[:1, :1]) if positions is None else positions)
 
     def probabilities(
         self, query: Tensors, rows: tf.Tensor, retrieval_scores: tf.Tensor, positions: tf.Tensor | None = None
@@ -157,10 +160,17 @@ class RankingModel(TrainableModel):
         Returns:
             float32 ``[B, C, tasks]``.
         """
+        return self.probabilities_at(query, rows, retrieval_scores, [positions])[0]
+
+    def probabilities_at(
+        self, query: Tensors, rows: tf.Tensor, retrieval_scores: tf.Tensor, places: Sequence[tf.Tensor | None]
+    ) -> list[tf.Tensor]:
+        """As ``probabilities``, at each of several places; the network runs once."""
         a, b, c = tf.unstack(self._fusion, axis=1)
         # The score of an excluded item is minus infinity, which times zero would be no number.
         scores = tf.maximum(retrieval_scores, tf.float32.min / 1e9)[..., None]
-        return tf.sigmoid(a * self.logits(query, rows, positions) + b * scores + c)
+        logits = self._logits(query, rows, training=False)[0]
+        return [tf.sigmoid(a * (logits + self._of_places(rows, each)) + b * scores + c) for each in places]
 
     def set_fusion(self, parameters: Array) -> None:
         """Sets a, b, c of each task, float32 ``[tasks, 3]``."""

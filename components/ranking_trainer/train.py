@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -41,31 +40,17 @@ NDCG_AT = 10
 """Ranks that count on validation."""
 
 
-def predict(
-    model: RankingModel, dataset: tf.data.Dataset, at_logged_places: bool = False
-) -> tuple[dict[str, Array], Array]:
-    """Probabilities of rows, as if each had been shown first, or at the places where they were shown.
+def _logits_of_rows(model: RankingModel, dataset: tf.data.Dataset) -> tuple[dict[str, Array], Array]:
+    """Logits of rows at the places where they were shown.
 
     Returns:
         The rows' columns beside the features ``{name: [n]}``, and float32 ``[n, tasks]``.
     """
-
-    def of_batch(batch: inputs.Tensors) -> tf.Tensor:
-        places = batch.get(POSITION) if at_logged_places else None
-        return model.probabilities(batch, batch[ITEM_ROW], batch[RETRIEVAL_SCORE], places)
-
-    return _of_rows(of_batch, dataset)
-
-
-def _logits_of_rows(model: RankingModel, dataset: tf.data.Dataset) -> tuple[dict[str, Array], Array]:
-    """As ``predict``: the logits of rows at the places where they were shown."""
-    return _of_rows(lambda batch: model.logits(batch, batch[ITEM_ROW], batch.get(POSITION)), dataset)
-
-
-def _of_rows(
-    function: Callable[[inputs.Tensors], tf.Tensor], dataset: tf.data.Dataset
-) -> tuple[dict[str, Array], Array]:
-    step = tf.function(lambda batch: function(batch)[:, 0], autograph=False, reduce_retracing=True)
+    step = tf.function(
+        lambda batch: model.logits(batch, batch[ITEM_ROW], batch.get(POSITION))[:, 0],
+        autograph=False,
+        reduce_retracing=True,
+    )
     columns: dict[str, list[Array]] = {}
     out = []
     for batch in dataset:

@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from crossrec.components.modeling.inputs import read_batches
 from crossrec.components.ranking_trainer.executor import ranking_data
-from crossrec.components.ranking_trainer.train import predict
 from tests.end_to_end.raw_rows import as_request, read_rows
+from tests.unit.components.predicted import predict_all
 
 ROWS = 1000
 TOLERANCE = 1e-5
@@ -142,7 +142,7 @@ def test_beam_s_own_rows_score_as_the_same_rows_sent_raw(marketplace_run, traine
     examples.uri = marketplace_run.uris["RankingExamples"]["ranking_examples"]
     examples.split_names = '["train", "validation", "test"]'
     data = ranking_data(marketplace_run.uris["FeatureTransform"]["transform_graphs"], examples)
-    columns, probabilities = predict(trained.ranker, read_batches(data.patterns["test"], data.spec, 512))
+    columns, probabilities = predict_all(trained.ranker, read_batches(data.patterns["test"], data.spec, 512))
     logged = columns["@retrieved"] == 0
     keys = keys_of(*(columns[name][logged] for name in ("@user", "@timestamp", "@item_row")))
     materialised = dict(zip(keys, probabilities[logged]))

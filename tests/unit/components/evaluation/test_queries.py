@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from crossrec.components.errors import DataError
+from crossrec.components.evaluation import queries as queries_of
 from crossrec.components.evaluation.config import EvaluationConfig, EvaluationRoles
 from crossrec.components.evaluation.queries import read_queries
 from tests.unit.components.records import write_records
@@ -89,3 +90,37 @@ def test_a_test_split_without_a_positive_that_counts_is_refused(patterns, tmp_pa
     nothing = write_records(tmp_path, [row("x", "a", 5), row("y", "b", 6, label=0.0)])
     with pytest.raises(DataError, match=r"evaluation: no row of the test split has 'y' = 1 and counts. Let"):
         read({**patterns, "test": nothing}, new_items_only=True)
+
+
+@pytest.mark.parametrize("group", ["user", "request"])
+@pytest.mark.parametrize("new_only", [False, True])
+def test_queries_are_those_that_rows_in_memory_give(tmp_path, monkeypatch, group, new_only):
+    """Many rows in several files, read in batches of seven, against sets and sorting."""
+    monkeypatch.setattr(queries_of, "_BATCH", 7)
+    rng = np.random.default_rng(0)
+    rows = {}
+    for split, count in {"train": 150, "validation": 40, "test": 200}.items():
+        users, moments = rng.integers(0, 14, count), rng.integers(0, 9, count)
+        rows[split] = [
+            row(f"u{user}", str(rng.choice(["a", "b", "c", "d", "ü", "gone"])), int(moment), None if rng.random() < 0.1
+                else f"{user} {moment}", float(rng.random() < 0.4), device=f"{place}")
+            for place, (user, moment) in enumerate(zip(users, moments))
+        ]  # fmt: skip
+    patterns = {split: write_records(tmp_path / split, found, 3) for split, found in rows.items()}
+    test = sorted(rows["test"], key=lambda each: each["t"])
+    name, wanted, asked, had = "u" if group == "user" else "r", {}, {}, {}
+    for each in rows["train"] + rows["validation"]:
+        if each["y"] and each["i"] != "gone":
+            had.setdefault(each["u"], set()).add(each["i"])
+    for each in test:
+        asked.setdefault(each[name], each)
+        if each["y"] and each["i"] != "gone" and each[name] is not None:
+            wanted.setdefault(each[name], set()).add(each["i"])
+    if new_only:
+        wanted = {key: items - had.get(asked[key]["u"], set()) for key, items in wanted.items()}
+    wanted = {key: sorted(wanted[key]) for key in sorted(wanted) if wanted[key]}
+    found = read(patterns, new_items_only=new_only, group_by=group)
+    assert lists(found.relevant) == list(wanted.values())
+    assert found.inputs["device"].tolist() == [asked[key]["device"].encode() for key in wanted]
+    excluded = [sorted(had.get(asked[key]["u"], ())) if new_only else [] for key in wanted]
+    assert lists(found.excluded) == excluded

@@ -11,13 +11,11 @@ from crossrec.components.candidate_indexer.report import IndexReport
 from crossrec.components.errors import DataError
 from crossrec.components.evaluation.bundle_lists import ask
 from crossrec.components.evaluation.config import EvaluationConfig, ThresholdConfig
-from crossrec.components.evaluation.evaluate import evaluate, evaluate_lists, evaluate_ranking
+from crossrec.components.evaluation.evaluate import evaluate, evaluate_lists
 from crossrec.components.evaluation.metrics import RaggedItems
 from crossrec.components.evaluation.queries import Queries
 from crossrec.components.evaluation.report import Report, judge
 from crossrec.components.features.item_table import ItemTable
-from crossrec.components.features.schema import CANDIDATE, RETRIEVED, label_key
-from crossrec.components.ranking_trainer.config import TaskConfig
 
 METRICS = {"end_to_end/ndcg@10": 0.3, "popularity/ndcg@10": 0.1, "ranking/click/auc": math.nan}
 
@@ -82,44 +80,6 @@ def test_a_report_comes_back_from_its_file_figures_that_are_no_numbers_included(
 def test_impossible_evaluations_are_refused(values, complaint):
     with pytest.raises(ValueError, match=complaint):
         EvaluationConfig.model_validate(values)
-
-
-TASKS = (TaskConfig(name="click", label="clicked"), TaskConfig(name="buy", label="bought"))
-
-
-def ranking(clicked, bought, retrieved, probabilities, candidates=None):
-    columns = {
-        label_key("clicked"): np.array(clicked, np.float32),
-        label_key("bought"): np.array(bought, np.float32),
-        RETRIEVED: np.array(retrieved),
-        CANDIDATE: np.ones(len(clicked)) if candidates is None else np.array(candidates),
-    }
-    return evaluate_ranking(columns, np.array(probabilities, np.float32), TASKS)
-
-
-def test_logged_rows_are_judged_where_their_labels_vary():
-    found = ranking([1, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 1], [[0.9, 0.2], [0.1, 0.3], [0.6, 0.9], [0.99, 0.99]])
-    assert found["ranking/click/auc"] == 1.0 and found["ranking/buy/auc"] == 1.0
-    assert found["ranking/click/log_loss"] == pytest.approx(-np.mean(np.log([0.9, 0.9, 0.6])), rel=1e-5)
-    assert found["ranking/click/calibration"] == pytest.approx(np.mean([0.9, 0.1, 0.6]) / (2 / 3), rel=1e-5)
-
-
-def test_candidates_of_retrieval_are_the_negatives_where_every_logged_row_is_a_positive():
-    found = ranking([1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [[0.9, 0.5], [0.2, 0.5], [0.5, 0.5], [0.1, 0.5]])
-    assert found["ranking/click/auc"] == 0.75 and found["ranking/buy/auc"] == 0.5
-
-
-def test_a_positive_that_retrieval_did_not_find_is_no_question_to_the_ranking():
-    probabilities = [[0.9, 0.5], [0.2, 0.5], [0.5, 0.5], [0.1, 0.5]]
-    found = ranking([1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], probabilities, [1, 0, 1, 1])
-    assert found["ranking/click/auc"] == 1.0
-    logged = ranking([1, 0, 1, 0], [0] * 4, [0, 0, 0, 1], probabilities, [1, 1, 0, 1])
-    assert logged["ranking/click/auc"] == 1.0, "logged rows with both labels all count"
-
-
-def test_a_task_whose_labels_are_all_equal_has_no_figures():
-    found = ranking([1, 0], [0, 0], [0, 0], [[0.9, 0.1], [0.2, 0.1]])
-    assert {name.split("/")[1] for name in found} == {"click"}
 
 
 class FixedBundle:

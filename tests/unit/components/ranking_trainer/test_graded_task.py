@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from crossrec.components.errors import DataError
-from crossrec.components.evaluation.evaluate import evaluate_ranking
 from crossrec.components.evaluation.graded_metrics import mean_ndcg
+from crossrec.components.evaluation.ranking_figures import Predicted, evaluate_ranking, predict
 from crossrec.components.features.schema import (
     CANDIDATE,
     ITEM_ROW,
@@ -25,7 +25,8 @@ from crossrec.components.ranking_trainer.config import RankingConfig, TaskConfig
 from crossrec.components.ranking_trainer.fusion import fit_graded_balance, standardise
 from crossrec.components.ranking_trainer.list_loss import by_list, softmax_loss
 from crossrec.components.ranking_trainer.reading import mean_length, read_rows, whole_lists
-from crossrec.components.ranking_trainer.train import build, calibrate, check_labels, fuse, predict, train
+from crossrec.components.ranking_trainer.train import build, calibrate, check_labels, fuse, train
+from tests.unit.components.predicted import predict_all
 from tests.unit.components.small_models import ITEMS, make_query, make_schema, make_table, randomise
 
 SCHEMA, TABLE = make_schema(), make_table()
@@ -152,11 +153,11 @@ def test_the_loss_is_the_mean_over_lists_beside_the_mean_over_rows():
 def test_training_finds_the_order(data, tmp_path, loss):
     config = make_config({**GRADED, "loss": loss}, training={"batch_size": 40, "epochs": 25, "learning_rate": 0.05})
     model, history = train(SCHEMA, TABLE, config, data, str(tmp_path))
-    columns, scores = predict(model, read_rows(data, "test", config, 100))
+    columns, scores = predict_all(model, read_rows(data, "test", config, 100))
     grades, lists = columns[GRADE], columns[LIST]
     assert mean_ndcg(scores[:, 0], grades, lists, 10) > 0.99 > mean_ndcg(np.zeros(len(grades)), grades, lists, 10)
     assert max(entry["monitor"] for entry in history) > 0.99, "the validation metric is NDCG, larger is better"
-    found = evaluate_ranking(columns, scores, config.tasks, scores, (1, 10))
+    found = evaluate_ranking(predict(model, read_rows(data, "test", config, 100)), config.tasks, (1, 10))
     assert found == {
         f"ranking/relevance/ndcg@{k}": pytest.approx(mean_ndcg(scores[:, 0], grades, lists, k)) for k in (1, 10)
     }
@@ -169,9 +170,9 @@ def test_what_is_served_grows_with_the_score_and_does_not_saturate(data):
     for weight in model.trainable_weights:
         weight.assign(weight * 6.0)
     dataset = read_rows(data, "validation", config, 100)
-    _, before = predict(model, dataset)
+    _, before = predict_all(model, dataset)
     calibrate(model, dataset)
-    columns, after = predict(model, dataset)
+    columns, after = predict_all(model, dataset)
     logits = np.concatenate([model.logits(batch, batch[ITEM_ROW])[:, 0, 0].numpy() for batch in dataset])
     assert len(np.unique(before)) < len(np.unique(logits)), "these scores are too large for a plain sigmoid"
     odds = np.log(after[:, 0] / (1 - after[:, 0]))
@@ -197,7 +198,7 @@ def test_the_fusion_of_a_graded_task_keeps_the_order_of_its_sum(data):
     dataset = read_rows(data, "validation", config, 100)
     fuse(model, dataset, config.negatives, limit=2.0)
     a, b, _ = model._fusion.numpy()[0]
-    columns, found = predict(model, dataset)
+    columns, found = predict_all(model, dataset)
     logits = np.concatenate([model.logits(batch, batch[ITEM_ROW])[:, 0, 0].numpy() for batch in dataset])
     joined = logits + b / a * columns[RETRIEVAL_SCORE]
     assert a > 0 and (np.argsort(joined, kind="stable") == np.argsort(found[:, 0], kind="stable")).all()
@@ -229,7 +230,8 @@ def test_sampled_negatives_have_no_part_in_the_reported_ndcg():
         CANDIDATE: np.ones(3),
     }
     tasks = (TaskConfig(**GRADED),)
-    found = evaluate_ranking(columns, np.array([[0.5], [0.1], [0.9]]), tasks, None, (10,))
+    scores = np.array([[0.5], [0.1], [0.9]])
+    found = evaluate_ranking([Predicted(columns, scores, scores)], tasks, (10,))
     assert found == {"ranking/relevance/ndcg@10": 1.0}
 
 
