@@ -1,24 +1,32 @@
-r"""What was met together, as vectors in closed form: a low-pass filter of the graph of positive interactions.
+r"""What was met together, as vectors in closed form: the first directions of what a graph filter scores.
 
-Let R be 1 where a user met an item, :math:`d` the numbers of neighbours, :math:`\alpha` an offset, and
-:math:`\tilde R = (D_U + \alpha)^{-1/2} R (D_I + \alpha)^{-1/2} \approx U \Sigma V^T` its first D singular values and
-vectors. A query with recent items H and an item j have the vectors
+Let R be 1 where a user met an item, and :math:`d` numbers of neighbours, an offset added. A filter of the graph says
+how well item j goes with item i,
 
 .. math::
-   q \propto \sum_{i \in H} (d_i + \alpha)^{-1/2} \, e^{s \Sigma / \sigma_1} \odot v_i, \qquad x_j = d_j^{\rho} \, v_j
+   W = D_I^{-a} R^T D_U^{-b} R D_I^{-c}, \qquad S = D_U^{-1/2} R \, W \approx U \Sigma Y^T
 
-q has length one, and x length one in the mean over positives. The score q x is that of the linear filter of Shen et
-al., "How Powerful is Graph Convolution for Recommendation?", CIKM 2021, cut to D dimensions so that an index finds it;
-the offset, which weakens the noise of rare items, and the exponential, which favours what varies slowly over the
-graph, are those of Peng, Sugiyama, Mine: "Less is More: Reweighting Important Spectral Graph Features for
-Recommendation", SIGIR 2022. The singular vectors come from subspace iteration on a random start (Halko, Martinsson,
-Tropp: "Finding Structure with Randomness", SIAM Review 2011).
+and S are the scores that users give all items. Of these, the D directions that hold most are kept: a query with recent
+items H and an item j have the vectors
+
+.. math::
+   q \propto \sum_{i \in H} (W Y)_i, \qquad x_j \propto Y_j
+
+q has length one, and x length one in the mean over positives. So q x is what W scores, projected on what the scores of
+all users have in common, and an index finds it. With :math:`a = c = 1/2, b = 1`, W is the linear filter of Shen et al.,
+"How Powerful is Graph Convolution for Recommendation?", CIKM 2021; other exponents weaken popular items on one side
+more than on the other, as in Kim, Sung, Han, Lee: "Graph Spectral Filtering with Chebyshev Interpolation for
+Recommendation", SIGIR 2025 (their :math:`\beta` is :math:`a - 1/2 = 1/2 - c`), and :math:`a = b = 1` is the random walk
+of Paudel, Christoffel, Newell, Bernstein: "Updatable, Accurate, Diverse, and Scalable Recommendations for Interactive
+Applications", ACM TiiS 2017. The directions come from subspace iteration on a random start (Halko, Martinsson, Tropp:
+"Finding Structure with Randomness", SIAM Review 2011).
 
 Nothing is trained, and no user has a vector of its own: whoever sends recent items has a query.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +40,9 @@ from crossrec.components.features.item_table import Array
 from crossrec.components.features.schema import FeatureSchema
 
 # Directions beside those wanted make the last ones of these exact enough in a few passes.
-_OVERSAMPLING, _PASSES = 32, 4
+_OVERSAMPLING, _PASSES = 32, 3
+# Of the first singular value: what float32 tells from zero.
+_LEAST = 1e-3
 
 
 class GraphFilterConfig(Frozen):
@@ -41,17 +51,19 @@ class GraphFilterConfig(Frozen):
     Attributes:
         history: A query feature of type ``recent_items``.
         dimension: D, numbers that it adds to the embeddings.
-        degree_offset: :math:`\alpha`, neighbours that each user and item counts as having beside its own.
-        sharpness: s; 0 lets all D directions count alike.
-        degree_exponent: :math:`\rho`; the higher, the more popular items come up.
+        history_exponent: a; the higher, the less popular recent items say.
+        user_exponent: b; the higher, the less users with many items say.
+        item_exponent: c; the higher, the less popular items come up.
+        degree_offset: Neighbours that each user and item counts as having beside its own, which weakens the rare.
         weight: What its score counts beside that of the towers divided by the temperature.
     """
 
     history: str
     dimension: int = Field(default=256, ge=1, le=4096)
-    degree_offset: float = Field(default=20.0, ge=0, le=1e6)
-    sharpness: float = Field(default=1.0, ge=0, le=20)
-    degree_exponent: float = Field(default=0.2, ge=0, le=1)
+    history_exponent: float = Field(default=0.9, ge=0, le=2)
+    user_exponent: float = Field(default=1.0, ge=0, le=2)
+    item_exponent: float = Field(default=0.1, ge=0, le=2)
+    degree_offset: float = Field(default=0.0, ge=0, le=1e6)
     weight: float = Field(default=20.0, gt=0, le=1e4)
 
 
@@ -120,36 +132,58 @@ def filter_vectors(users: Array, items: Array, count: int, config: GraphFilterCo
         count: Items of the catalogue.
         config: Shape of the filter.
     """
-    met = (users >= 0) & (items >= 0)
-    if not met.any():
+    known = (users >= 0) & (items >= 0)
+    if not known.any():
         return np.zeros([count, config.dimension], np.float32), np.zeros([count, config.dimension], np.float32)
-    edges = np.unique(np.stack([np.unique(users[met], return_inverse=True)[1], items[met]], 1), axis=0)
+    edges = np.unique(np.stack([np.unique(users[known], return_inverse=True)[1], items[known]], 1), axis=0)
     of_user, of_item = np.bincount(edges[:, 0]), np.bincount(edges[:, 1], minlength=count)
-    shares = 1.0 / np.sqrt(np.maximum(of_item + config.degree_offset, 1.0))
-    weights = shares[edges[:, 1]] / np.sqrt(of_user[edges[:, 0]] + config.degree_offset)
-    matrix = sparse.csr_matrix((weights.astype(np.float32), (edges[:, 0], edges[:, 1])), (len(of_user), count))
-    values, vectors = singular_vectors(matrix, min(config.dimension, *matrix.shape))
-    candidates = vectors * of_item[:, None] ** config.degree_exponent
-    candidates /= np.sqrt(np.average((candidates**2).sum(1), weights=of_item))
-    neighbours = vectors * np.exp(config.sharpness * values / values[0]) * (shares * (of_item > 0))[:, None]
+
+    def of_edges(user_exponent: float, item_exponent: float) -> sparse.csr_matrix:
+        by_user = (of_user[edges[:, 0]] + config.degree_offset) ** -user_exponent
+        by_item = (of_item[edges[:, 1]] + config.degree_offset) ** -item_exponent
+        weights = (by_user * by_item).astype(np.float32)
+        return sparse.csr_matrix((weights, (edges[:, 0], edges[:, 1])), (len(of_user), count))
+
+    into, back = of_edges(0.0, config.history_exponent).T.tocsr(), of_edges(config.user_exponent, config.item_exponent)
+    scores = [of_edges(0.5, 0.0), into, back]
+    values, vectors = singular_vectors(scores, min(config.dimension, len(of_user), count))
+    # What is left of a graph with fewer directions is rounding.
+    vectors = vectors[:, values > _LEAST * values[0]]
     missing = [[0, 0], [0, config.dimension - vectors.shape[1]]]
-    return np.pad(candidates, missing).astype(np.float32), np.pad(neighbours, missing).astype(np.float32)
+    candidates, neighbours = (
+        np.pad(_of_length_one(found, of_item), missing) for found in (vectors, into @ (back @ vectors))
+    )
+    return candidates, neighbours
 
 
-def singular_vectors(matrix: Any, count: int, seed: int = 0) -> tuple[Array, Array]:
+def _of_length_one(vectors: Array, weights: Array) -> Array:
+    """Vectors times one number, so that their squared length is 1 in the weighted mean, float32."""
+    lengths = np.square(vectors).sum(1, dtype=np.float64)
+    return np.asarray(vectors / np.sqrt(np.average(lengths, weights=weights)), np.float32)
+
+
+def singular_vectors(factors: Sequence[Any], count: int, seed: int = 0) -> tuple[Array, Array]:
     """The largest singular values, falling, float64 ``[count]``, and their right vectors, float32 ``[columns, count]``.
 
     Args:
-        matrix: Sparse, float32, compressed by rows.
+        factors: Sparse matrices, float32, compressed by rows; their product, which is never made, is what is meant.
         count: How many; at most the smaller side.
         seed: Of the directions that the search starts from.
     """
-    by_columns = matrix.T.tocsr()
-    width = min(count + _OVERSAMPLING, *matrix.shape)
-    found = np.random.default_rng(seed).standard_normal((matrix.shape[1], width), np.float32)
+    transposed = [factor.T.tocsr() for factor in reversed(factors)]
+    rows, columns = factors[0].shape[0], factors[-1].shape[1]
+    found = np.random.default_rng(seed).standard_normal(
+        (columns, min(count + _OVERSAMPLING, rows, columns)), np.float32
+    )
     for _ in range(_PASSES):
-        found = np.linalg.qr(by_columns @ (matrix @ found))[0]
-    image = matrix @ found
+        found = np.linalg.qr(_product(transposed, _product(factors, found)))[0]
+    image = _product(factors, found)
     squares, rotation = np.linalg.eigh((image.T @ image).astype(np.float64))
     order = np.argsort(-squares)[:count]
-    return np.sqrt(np.maximum(squares[order], 0.0)), (found @ rotation[:, order].astype(np.float32))
+    return np.sqrt(np.maximum(squares[order], 0.0)), found @ rotation[:, order].astype(np.float32)
+
+
+def _product(factors: Sequence[Any], vectors: Array) -> Array:
+    for factor in reversed(factors):
+        vectors = factor @ vectors
+    return vectors

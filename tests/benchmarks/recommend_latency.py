@@ -1,14 +1,14 @@
 """Latency of `recommend` over the local server as the catalogue grows, with 200 ranked candidates.
 
-    python -m tests.benchmarks.recommend_latency [--small] [--encoder PATH] [--keep DIR]
+    python -m tests.benchmarks.recommend_latency [--small] [--items N ...] [--encoder PATH] [--keep DIR]
 
 One small marketplace is simulated and trained on; `crossrec reindex` then puts larger catalogues into its release: the
 items that there are, and items like these with other titles, brands and prices. Each version is served over gRPC on
 loopback. Requests are rows of the validation split, one at a time, from one client and from two at once. Beside that
-the stages of the served graph are timed in the process, in alternating rounds: texts to vectors (with `--encoder`,
-which gives the texts of queries and titles a language model), the query's features and tower, the index, ranking (item
-features, crosses, model), and the cut (the best, their ids and titles). A stage's time is that of the graph up to it,
-less that of the graph up to the one before.
+the stages of the served graph are timed in the process, in alternating rounds: a call that does nothing, texts to
+vectors (with `--encoder`, which gives the texts of queries and titles a language model), the query's features and
+tower, the index, ranking (item features, crosses, model), and the cut (the best, their ids and titles). A stage's
+time is that of the graph up to it, less that of the graph up to the one before.
 
 The last line is one flat JSON object: `p50_ms_<items>`, `p99_ms_<items>`, `p99_ms_two_clients_<items>`,
 `share_<stage>_<items>`, `reindex_seconds_<items>`, and `growth`: the exponent g of p50 ~ items^g.
@@ -57,6 +57,8 @@ def make_spec(encoder: str | None) -> dict[str, Any]:
     spec["serving"] |= {"candidates": CANDIDATES, "check": {"requests": 0, "server": "local"}}
     for side, vector, column in (("query", "query_vector", "query"), ("item", "title_vector", "title")):
         if encoder is None:
+            crosses = spec["crosses"]["explicit"]
+            spec["crosses"]["explicit"] = [cross for cross in crosses if vector not in cross["inputs"]]
             del spec["features"][side][vector]
             spec["retrieval"][side]["features"].remove(vector)
         else:
@@ -183,6 +185,7 @@ def measure(root: Path, version: int, requests: list[Any], calls: int) -> dict[s
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.recommend_latency")
     parser.add_argument("--small", action="store_true", help="small catalogues and fewer calls, for CI")
+    parser.add_argument("--items", type=int, nargs="+", metavar="N", help="sizes of the catalogues")
     parser.add_argument(
         "--encoder",
         metavar="PATH",
@@ -192,6 +195,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     sizes, calls = (SMALL_SIZES, 100) if options.small else (SIZES, 500)
+    sizes = tuple(sorted(options.items)) if options.items else sizes
     with contextlib.ExitStack() as stack:
         folder = Path(options.keep or stack.enter_context(tempfile.TemporaryDirectory())).resolve()
         figures = bench(folder, make_spec(options.encoder), sizes, (8_000 if options.small else 20_000, calls))
@@ -238,7 +242,8 @@ def bench(folder: Path, spec: dict[str, Any], sizes: tuple[int, ...], counts: tu
             f"clients p99 {found['p99_ms_two_clients']:.2f} ms; in the graph {found['graph_ms']:.2f} ms: {shares}",
             flush=True,
         )
-    figures["growth"] = round(float(np.polyfit(np.log10(sizes), np.log10(medians), 1)[0]), 3)
+    if len(sizes) > 1:
+        figures["growth"] = round(float(np.polyfit(np.log10(sizes), np.log10(medians), 1)[0]), 3)
     return figures
 
 

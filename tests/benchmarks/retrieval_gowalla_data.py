@@ -87,12 +87,22 @@ def slice_of(split: Split, users: int) -> Split:
     return Split(RaggedItems.from_lists([place[entry] for entry in known]), RaggedItems.from_lists(found), len(items))
 
 
-def hold_out(split: Split, share: float, seed: int) -> Split:
-    """A part of what is known of each user becomes what is wanted; the test's items are gone."""
+def hold_out(split: Split, share: float, tilt: float, seed: int) -> Split:
+    """A part of what is known of each user becomes what is wanted; the test's items are gone.
+
+    Args:
+        split: The published split.
+        share: Of each user's items.
+        tilt: An item's chance grows with this power of its number of users; 0 is an even draw.
+        seed: Of the draw.
+    """
     rng = np.random.default_rng(seed)
+    popularity = np.bincount(split.known.items, minlength=split.items) ** tilt
     known, wanted = [], []
     for start, end in zip(split.known.offsets, split.known.offsets[1:]):
-        items = rng.permutation(split.known.items[start:end])
+        items = split.known.items[start:end]
+        # The first of waiting times with these rates are a draw without replacement (Efraimidis, Spirakis 2006).
+        items = items[np.argsort(rng.exponential(size=len(items)) / popularity[items])]
         count = round(len(items) * share)
         wanted.append(items[:count])
         known.append(items[count:])

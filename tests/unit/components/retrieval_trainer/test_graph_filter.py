@@ -18,15 +18,16 @@ from crossrec.components.retrieval_trainer.graph_filter import (
 from crossrec.components.retrieval_trainer.train import build
 from tests.unit.components.small_models import ITEMS, make_query, make_schema, make_table, randomise
 
-OFFSET, SHARPNESS, EXPONENT, WEIGHT, TEMPERATURE = 2.0, 1.5, 0.3, 4.0, 0.5
+OFFSET, OF_HISTORY, OF_USER, OF_ITEM, WEIGHT, TEMPERATURE = 2.0, 0.8, 1.1, 0.3, 4.0, 0.5
 # Item 6 met nobody; one pair comes twice, and two are of no user or no item.
 PAIRS = np.array([[0, 1], [0, 2], [1, 2], [1, 3], [2, 0], [2, 4], [2, 5], [4, 1], [5, 7], [6, 8], [7, 9], [7, 10]])
 SEEN = np.concatenate([PAIRS, PAIRS[:1], [[-1, 3], [2, -1]]])
 
 
 def make_config(**changes):
-    options = {"degree_offset": OFFSET, "sharpness": SHARPNESS, "degree_exponent": EXPONENT, "weight": WEIGHT}
-    return GraphFilterConfig(**{"history": "recent_items", "dimension": 5, **options, **changes})
+    exponents = {"history_exponent": OF_HISTORY, "user_exponent": OF_USER, "item_exponent": OF_ITEM}
+    options = {"history": "recent_items", "dimension": 5, "degree_offset": OFFSET, "weight": WEIGHT}
+    return GraphFilterConfig(**{**options, **exponents, **changes})
 
 
 def make_model(fitted=True, **changes):
@@ -46,38 +47,74 @@ def make_model(fitted=True, **changes):
     return model, config
 
 
-def dense_filter(dimension):
-    """Item-to-item scores: row i is what a query with item i alone gives all items, by a whole decomposition."""
+def dense_filter(offset=OFFSET):
+    """What users score, and item-to-item scores: row i is what a query with item i alone gives all items."""
     matrix = np.zeros([8, ITEMS])
     matrix[PAIRS[:, 0], PAIRS[:, 1]] = 1
     of_user, of_item = matrix.sum(1), matrix.sum(0)
-    scaled = matrix / np.sqrt(of_user + OFFSET)[:, None] / np.sqrt(of_item + OFFSET)[None]
-    _, values, rows = np.linalg.svd(scaled)
-    values, vectors = values[:dimension], rows[:dimension].T
-    into = vectors * np.exp(SHARPNESS * values / values[0]) / np.sqrt(of_item + OFFSET)[:, None]
-    into *= (of_item > 0)[:, None]
-    out = vectors * of_item[:, None] ** EXPONENT
-    out /= np.sqrt((of_item * (out**2).sum(1)).sum() / of_item.sum())
-    return into, out
+    between = np.zeros([ITEMS, ITEMS])
+    for i, j in np.ndindex(ITEMS, ITEMS):
+        for u in range(8):
+            if matrix[u, i] and matrix[u, j]:
+                weight = (of_item[i] + offset) ** OF_HISTORY * (of_user[u] + offset) ** OF_USER
+                between[i, j] += 1 / weight / (of_item[j] + offset) ** OF_ITEM
+    with_items = of_user > 0
+    return (matrix / np.sqrt(np.maximum(of_user, 1) + offset)[:, None] @ between)[with_items], between
 
 
 @pytest.mark.parametrize("dimension", [1, 3, 7])
-def test_vectors_score_as_the_whole_decomposition_does(dimension):
+def test_vectors_score_as_the_projected_filter_does(dimension):
     items, neighbours = filter_vectors(SEEN[:, 0] * 10**12 + 7, SEEN[:, 1], ITEMS, make_config(dimension=dimension))
-    expected_into, expected_out = dense_filter(dimension)
-    # Signs of vectors are free, products are not.
-    np.testing.assert_allclose(neighbours @ items.T, expected_into @ expected_out.T, rtol=1e-3, atol=1e-5)
+    scores, between = dense_filter()
+    directions = np.linalg.svd(scores)[2][:dimension].T
+    expected = between @ directions @ directions.T
+    # Signs of vectors are free, products are not, nor is their common size.
+    found = neighbours @ items.T
+    np.testing.assert_allclose(found / np.linalg.norm(found), expected / np.linalg.norm(expected), atol=1e-5)
     assert not items[6].any() and not neighbours[6].any()
 
 
-def test_singular_vectors_are_those_of_a_larger_matrix():
+def test_all_directions_give_the_filter_itself():
+    """Seven users have items, so seven directions hold all that their scores say."""
+    items, neighbours = filter_vectors(SEEN[:, 0], SEEN[:, 1], ITEMS, make_config(dimension=7, degree_offset=0.0))
+    _, between = dense_filter(offset=0.0)
+    histories = np.zeros([8, ITEMS])
+    histories[PAIRS[:, 0], PAIRS[:, 1]] = 1
+    found, expected = histories @ neighbours @ items.T, histories @ between
+    np.testing.assert_allclose(found / np.linalg.norm(found), expected / np.linalg.norm(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("exponent", "pairs", "history", "ratio"),
+    [
+        # Item 0 has three users, item 1 has one; 2 goes with the one, 3 with the other.
+        ("history_exponent", [[0, 0], [0, 2], [1, 0], [1, 2], [2, 0], [2, 2], [3, 1], [3, 3]], [0, 1], 3),
+        # Users 0 and 1 met 2 beside item 0, user 2 met 3; two more know 2, so it has four users.
+        ("item_exponent", [[0, 0], [0, 2], [1, 0], [1, 2], [2, 0], [2, 3], [3, 2], [4, 2]], [0], 4),
+        # A user of five items met 2 beside item 0, a user of two items 3.
+        ("user_exponent", [[0, 0], [0, 2], [0, 4], [0, 5], [0, 6], [1, 0], [1, 3]], [0], 2.5),
+    ],
+)
+def test_a_higher_exponent_favours_the_rare(exponent, pairs, history, ratio):
+    """From 0 to 1, what the rarer one says counts more by as much as it is rarer."""
+    shares = []
+    for value in (0.0, 1.0):
+        config = make_config(dimension=8, degree_offset=0.0, **{exponent: value})
+        items, neighbours = filter_vectors(*np.array(pairs).T, 7, config)
+        scores = neighbours[history].sum(0) @ items.T
+        shares.append(scores[3] / scores[2])
+    assert shares[1] / shares[0] == pytest.approx(ratio, rel=1e-3)
+
+
+def test_singular_vectors_are_those_of_a_larger_product():
     """Ten directions stand out of noise; the search for them starts from 42 of 200."""
     rng = np.random.default_rng(3)
     left, right = (np.linalg.qr(rng.normal(size=(rows, 10)))[0] for rows in (300, 200))
     dense = (left * np.arange(20, 10, -1)) @ right.T
     dense += np.where(rng.random(dense.shape) < 0.05, rng.normal(size=dense.shape), 0)
-    values, vectors = singular_vectors(sparse.csr_matrix(dense.astype(np.float32)), 10)
-    _, expected, rows = np.linalg.svd(dense)
+    other = np.diag(rng.uniform(0.9, 1.1, 200))
+    values, vectors = singular_vectors([sparse.csr_matrix(part.astype(np.float32)) for part in (dense, other)], 10)
+    _, expected, rows = np.linalg.svd(dense @ other)
     np.testing.assert_allclose(values, expected[:10], rtol=1e-4)
     np.testing.assert_allclose(vectors @ vectors.T, rows[:10].T @ rows[:10], atol=1e-3)
 
@@ -91,6 +128,13 @@ def test_scores_of_items_met_together_are_higher_and_the_unknown_have_none():
     assert not scores[1].any() and not scores[:, -1].any() and not scores[:, 6].any()
     np.testing.assert_array_equal(queries[2], queries[3])
     np.testing.assert_allclose(np.linalg.norm(queries[[0, 2]], axis=1), 1, rtol=1e-5)
+
+
+def test_vectors_depend_on_who_met_what_and_on_no_order_nor_chance():
+    shuffled = np.random.default_rng(5).permutation(SEEN)
+    first, again = (filter_vectors(pairs[:, 0], pairs[:, 1], ITEMS, make_config()) for pairs in (SEEN, shuffled))
+    for one, other in zip(first, again):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_the_weight_is_of_a_positive_of_length_one():
