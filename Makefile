@@ -8,7 +8,7 @@ READY_FOR_TESTS := .venv/.complete-for-tests
 # Each is tests/benchmarks/NAME.py and knows --small.
 BENCHMARKS := local_server_latency server_fuzz client_overhead ranking_speed ranking_frappe cross_selection \
 	planted_crosses online_retail index scaling \
-	retrieval_gowalla search_chorus
+	retrieval_gowalla search_chorus recommend_latency text_encoders text_cold_start
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint bench bench-small lock clean

@@ -12,6 +12,9 @@ Artifacts = Mapping[str, list[types.Artifact]]
 INPUT_FINGERPRINT, TRAINED_UNTIL = "input_fingerprint", "trained_until"
 """Custom properties of interactions and of bundles: of which data they are, and the first second behind training."""
 
+ENCODED_BY = "encoded_by"
+"""Custom property of examples with columns made of texts: as JSON the digest of what made each of these columns."""
+
 CATALOGUE, MODELS_FROM = "catalogue", "models_from"
 """Custom properties of item tables and of bundles with a catalogue that no model was trained with: of which files it
 is, and of which version the models are."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tfx import types
-from tfx.components import SchemaGen, StatisticsGen
+from tfx.components import SchemaGen
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.base_node import BaseNode
@@ -35,6 +35,7 @@ from crossrec.components.retrieval_trainer.component import RetrievalTrainer
 from crossrec.components.serving_bundle.component import ServingBundle
 from crossrec.components.serving_check.component import ServingCheck
 from crossrec.components.serving_check.report import count_refusals
+from crossrec.components.statistics.component import StatisticsGen
 from crossrec.components.text_embedder.component import TextEmbedder
 from crossrec.components.text_embedder.config import TextEmbedderConfig
 from crossrec.components.text_encoder.component import TextEncoder
@@ -167,7 +168,9 @@ def _ingestion(spec: Spec, locations: Locations) -> tuple[list[BaseNode], dict[s
     schemas = {"items": spec.validation.items_schema, "interactions": spec.validation.interactions_schema}
     for generator, table in ((items, "items"), (interactions, "interactions")):
         name = table.capitalize()
-        statistics = StatisticsGen(examples=generator.outputs["examples"]).with_id(f"{name}StatisticsGen")
+        statistics = StatisticsGen(generator.outputs["examples"], code_digest("statistics")).with_id(
+            f"{name}StatisticsGen"
+        )
         if schemas[table]:
             path = schema_path(schemas[table], locations.data)
             schema = ImportSchemaGen(schema_file=path).with_id(f"{name}SchemaGen")
@@ -194,7 +197,10 @@ def _modeling(
     all_features, crosses = expand(spec.features, spec.crosses.explicit)
     if spec.crosses.auto is not None:
         all_features, _ = with_granularities(all_features, spec.crosses.auto)
-    text_nodes = _texts(spec, locations, examples, all_features)
+    previous = _previous(spec, locations, examples["interactions"])
+    start = {} if previous is None else {"previous_model": previous.outputs["previous_model"]}
+    kept = start if spec.warm_start is not None and spec.warm_start.text_encoders == "keep" else {}
+    text_nodes = _texts(spec, locations, {**examples, **kept}, all_features)
     texts = {name: channel for node in text_nodes for name, channel in node.outputs.items()}
     transform = FeatureTransform(
         texts.pop("embedded_interactions", examples["interactions"]),
@@ -230,8 +236,6 @@ def _modeling(
         code_digest("cross_selector"),
     )
     features["cross_set"] = selector.outputs["cross_set"]
-    previous = _previous(spec, locations, examples["interactions"])
-    start = {} if previous is None else {"previous_model": previous.outputs["previous_model"]}
     retrieval = RetrievalTrainer(
         {**transformed, **features, **start},
         spec.retrieval.model_copy(update={"label": spec.positive_label}),
@@ -301,20 +305,26 @@ def _modeling(
         model_name=spec.serving.model_name,
     )
     made = [transform, selector, retrieval, indexer, ranking_examples, ranking, bundle, evaluation, check, publisher]
-    return [*text_nodes, *([] if previous is None else [previous]), *made]
+    return [*([] if previous is None else [previous]), *text_nodes, *made]
 
 
 def _texts(
-    spec: Spec, locations: Locations, examples: dict[str, types.BaseChannel], features: FeaturesConfig
+    spec: Spec, locations: Locations, channels: dict[str, types.BaseChannel], features: FeaturesConfig
 ) -> list[BaseNode]:
-    """From texts to columns of vectors; nothing where no feature has an encoder."""
+    """From texts to columns of vectors; nothing where no feature has an encoder.
+
+    Args:
+        spec: The spec.
+        locations: Where it reads and writes.
+        channels: ``interactions`` and ``items``; ``previous_model`` where encoders are kept.
+        features: All features.
+    """
     uses = encoder_uses(features)
     if not uses:
         return []
     table = spec.data.interactions
     encoder = TextEncoder(
-        examples["interactions"],
-        examples["items"],
+        channels,
         TextEncodersConfig(
             uses=uses,
             label=spec.positive_label,
@@ -327,7 +337,7 @@ def _texts(
         fingerprint_of(uses) if locations.data_is_here else "",
     )
     embedder = TextEmbedder(
-        {**examples, "text_encoders": encoder.outputs["text_encoders"]},
+        {**channels, "text_encoders": encoder.outputs["text_encoders"]},
         TextEmbedderConfig(encodings=encodings(features)),
         locations.text_vectors,
         code_digest("text_embedder"),

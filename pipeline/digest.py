@@ -10,6 +10,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _SHARED = ("components/features", "components/modeling")
 # Code of other parts whose change no input artifact shows.
 _BORROWED = {
+    "example_gen": ("components/features/spill.py",),
     "text_encoder": ("components/text",),
     "retrieval_trainer": ("components/evaluation/ragged.py", "components/evaluation/ranking_metrics.py"),
     "candidate_indexer": ("serving/contract/names.py",),

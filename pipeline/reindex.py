@@ -26,7 +26,7 @@ from crossrec.components.publisher.component import Publisher
 from crossrec.components.recall_gate.component import RecallGate
 from crossrec.components.serving_bundle.component import ServingBundle
 from crossrec.components.serving_check.component import ServingCheck
-from crossrec.components.warm_start.records import PARTS, ReleaseRecord, read_records
+from crossrec.components.warm_start.records import OF_TEXTS, PARTS, ReleaseRecord, read_records
 from crossrec.pipeline.columns import columns_of_items
 from crossrec.pipeline.dag import Locations
 from crossrec.pipeline.lineage import Lineage, Made
@@ -45,7 +45,6 @@ _TYPES = {
     "text_encoders": artifacts.TextEncoders,
     "text_embeddings": artifacts.TextEmbeddings,
 }
-_OF_TEXTS = ("text_encoders", "text_embeddings")
 _UPDATE = "CatalogueUpdate"
 
 
@@ -89,7 +88,7 @@ def find_served(spec: Spec, locations: Locations, version: int | None = None) ->
     config = FeatureTransformConfig.model_validate_json(transform.properties["config"])
     _check_features(spec, config, record)
     parts = {name: trained.inputs[name] for name in ("interactions", *PARTS)}
-    parts |= {name: trained.inputs[name] for name in _OF_TEXTS if name in trained.inputs}
+    parts |= {name: trained.inputs[name] for name in OF_TEXTS if name in trained.inputs}
     parts["transformed_interactions"] = indexer.inputs["transformed_interactions"]
     parts |= {"former_table": bundle.inputs["item_table"], "former_index": bundle.inputs["candidate_index"]}
     config = config.model_copy(update={"display": spec.shown_columns})
@@ -139,7 +138,7 @@ def build(spec: Spec, locations: Locations, served: Served, source: Source) -> P
     }
     given = {name: importer.outputs["result"] for name, importer in importers.items()}
     of_update = {f"trained_{name}": given[name] for name in PARTS}
-    of_update |= {name: given[name] for name in ("former_table", *_OF_TEXTS) if name in given}
+    of_update |= {name: given[name] for name in ("former_table", *OF_TEXTS) if name in given}
     update = CatalogueUpdate(of_update, source, served.transform, served.models_from)
     made: dict[str, types.BaseChannel] = {name: update.outputs[name] for name in PARTS}
     towers = {name: made[name] for name in ("transform_graphs", "cross_set", "item_table", "retrieval_model")}
@@ -148,7 +147,7 @@ def build(spec: Spec, locations: Locations, served: Served, source: Source) -> P
     indexer = CandidateIndexer({**towers, **former}, spec.index, depth, "")
     index = indexer.outputs["candidate_index"]
     gate = RecallGate(index)
-    texts = {name: given[name] for name in _OF_TEXTS if name in given}
+    texts = {name: given[name] for name in OF_TEXTS if name in given}
     parts = {**made, **texts, "candidate_index": index, "interactions": given["interactions"]}
     bundle = ServingBundle(parts, spec.serving.bundle, "")
     check = ServingCheck(bundle.outputs["bundle"], spec.serving.check, spec.serving.model_name, "")

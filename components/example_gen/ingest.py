@@ -26,11 +26,11 @@ from crossrec.components.example_gen.problems import join_errors
 from crossrec.components.example_gen.reader import Part, read_part, split_file
 from crossrec.components.example_gen.records import read_texts, write_shard
 from crossrec.components.example_gen.report import IngestReport
-from crossrec.components.example_gen.spill import Place, Spill, read_places
 from crossrec.components.example_gen.summary import Summary
 from crossrec.components.example_gen.table import TablePlan
 from crossrec.components.example_gen.time_split import find_cuts
 from crossrec.components.example_gen.verdict import judge_rows, judge_splits
+from crossrec.components.features.spill import Place, Spill, read_places
 
 PARTITION_ROWS = 250_000
 """Rows that one worker sorts and writes in memory."""
@@ -176,7 +176,8 @@ class _Read(beam.DoFn):
         self._job = job
 
     def start_bundle(self) -> None:
-        self._spill, self._summary = Spill(self._job.spilled), Summary()
+        self._spill: Spill[int] = Spill(self._job.spilled)
+        self._summary = Summary()
 
     def process(self, part: Part, catalogue: Catalogue | None) -> None:
         plan, summary = self._job.plan, self._summary

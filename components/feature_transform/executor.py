@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 from typing import Any
 
@@ -11,6 +12,7 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
+from crossrec.components import properties
 from crossrec.components.feature_transform import catalogue, transform
 from crossrec.components.feature_transform.config import FeatureTransformConfig
 from crossrec.components.feature_transform.hash_sizes import with_hash_sizes
@@ -79,4 +81,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             cardinalities[name] = preprocessing.cardinality(feature, vocabulary, len(item_ids))
         table = catalogue.build_item_table(config, item_pattern, f"{graphs.uri}/item", transform.read_counts(out))
         table.write(table_artifact.uri)
-        build_schema(config.features, cardinalities, (config.item_column, table.items), config.labels).write(graphs.uri)
+        encoded_by = json.loads(items.get_string_custom_property(properties.ENCODED_BY) or "{}")
+        described = (config.item_column, table.items)
+        build_schema(config.features, cardinalities, described, config.labels, encoded_by).write(graphs.uri)

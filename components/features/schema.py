@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -55,6 +55,7 @@ class FeatureOutput(Frozen):
         cardinality: Number of ids; 0 for numbers.
         multi_valued: Whether an example may have several ids, padded with -1.
         encoder: Key of the encoder that made vectors or clusters of texts; "" for other features.
+        encoder_digest: Of what that encoder computes, and of the centres of its clusters; "" where it is not known.
     """
 
     name: str
@@ -64,6 +65,7 @@ class FeatureOutput(Frozen):
     cardinality: int
     multi_valued: bool
     encoder: str = ""
+    encoder_digest: str = ""
 
 
 class CrossOutput(Frozen):
@@ -180,7 +182,11 @@ def is_padded(features: FeaturesConfig, name: str) -> bool:
 
 
 def build_schema(
-    features: FeaturesConfig, cardinalities: dict[str, int], items: tuple[str, int], labels: tuple[str, ...]
+    features: FeaturesConfig,
+    cardinalities: dict[str, int],
+    items: tuple[str, int],
+    labels: tuple[str, ...],
+    encoded_by: Mapping[str, str] | None = None,
 ) -> FeatureSchema:
     """The schema from the configuration and what the analysis found, without crosses.
 
@@ -189,6 +195,7 @@ def build_schema(
         cardinalities: Ids of each id feature, the missing one included.
         items: The item id column, and the number of items.
         labels: Names of the labels.
+        encoded_by: Digest of what made each column of vectors or clusters of texts.
     """
     outputs = tuple(
         FeatureOutput(
@@ -198,7 +205,7 @@ def build_schema(
             width=feature.width,
             cardinality=cardinalities.get(name, 0),
             multi_valued=is_padded(features, name),
-            encoder=feature.encoder.key if isinstance(feature, Text) and feature.encoder is not None else "",
+            **(_encoder_of(feature, encoded_by or {}) if isinstance(feature, Text) else {}),
         )
         for name, side, feature in features.items()
     )
@@ -214,6 +221,12 @@ def build_schema(
         item_column=items[0],
         labels=labels,
     )
+
+
+def _encoder_of(feature: Text, encoded_by: Mapping[str, str]) -> dict[str, str]:
+    if feature.encoder is None:
+        return {}
+    return {"encoder": feature.encoder.key, "encoder_digest": encoded_by.get(feature.encoded_column, "")}
 
 
 def add_crosses(schema: FeatureSchema, crosses: Iterable[CrossConfig], found: bool = False) -> FeatureSchema:

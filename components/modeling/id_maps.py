@@ -94,8 +94,8 @@ class IdMaps:
     def _of_feature(self, now: FeatureOutput, before: FeatureOutput) -> Array | None:
         if (now.kind, now.side) != (before.kind, before.side):
             return None
-        if now.encoder or before.encoder:
-            # Encoders, their principal components and their clusters are fitted to the texts of each run.
+        if now.encoder_digest != before.encoder_digest or (now.encoder and not now.encoder_digest):
+            # An encoder of the same configuration, its principal components and clusters may be fitted to other texts.
             return None
         if now.kind == "dense":
             return np.arange(now.width) if now.width == before.width else None

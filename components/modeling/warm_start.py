@@ -1,7 +1,7 @@
 """Warm start: a model begins with the weights of an earlier one, as far as these still mean the same.
 
 Rows of embedding tables follow their raw values, whose ids change from run to run; those of vectors and clusters of
-texts begin anew, because their encoders are fitted in each run. The layers above the fields are
+texts stay where the encoder is the same, and begin anew where it was fitted again. The layers above the fields are
 taken over as a whole, where the fields and all shapes are the same; what is new begins as usual. The optimizer's state
 is not taken over.
 """

@@ -18,6 +18,7 @@ from crossrec.components.candidate_indexer.index import ExactIndex, read_embeddi
 from crossrec.components.features.examples import record_batch, write_whole
 from crossrec.components.features.item_table import Array, ItemTable
 from crossrec.components.features.schema import ITEM_ROW, TIMESTAMP, USER, FeatureSchema, label_key
+from crossrec.components.features.spill import Place
 from crossrec.components.modeling import inputs
 from crossrec.components.ranking_examples.config import RankingExamplesConfig
 from crossrec.components.ranking_examples.lists import list_batches
@@ -140,15 +141,15 @@ class MakeExamples(beam.DoFn):
         self._retrieval = Retrieval(self._directories, self._parameters.negatives.from_top)
         self._encoder = RecordBatchToExamplesEncoder()
 
-    def process(self, element: tuple[int, Iterable[tuple[str, str]]], latest: int) -> None:
+    def process(self, element: tuple[int, Iterable[tuple[str, Place]]], latest: int) -> None:
         """Writes the examples of a partition, in the same order in every run.
 
         Args:
-            element: A partition's number and its files by split.
+            element: A partition's number, and where its rows lie, by split.
             latest: Time of the last training row, Unix seconds.
         """
-        partition, files = element
-        records = read_partition(files, SPLITS)
+        partition, places = element
+        records = read_partition(places, SPLITS)
         users: list[Array] = []
         items: list[Array] = []
         for split in SPLITS:

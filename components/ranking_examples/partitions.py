@@ -1,15 +1,8 @@
-"""Records by partitions of users, through files.
-
-Beam's direct runner groups in memory, so that a GroupByKey of the rows would hold them all. Grouped are the names of
-files instead, one for each partition and bundle, and a partition's rows are read when it is its turn.
-"""
+"""Records by partitions of users, through files: a partition's rows are read when it is its turn."""
 
 from __future__ import annotations
 
-import posixpath
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -19,10 +12,11 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 from tfx.dsl.io import fileio
 
-from crossrec.components.features.examples import record_writer
 from crossrec.components.features.schema import USER
+from crossrec.components.features.spill import Place, Spill, read_records
 
-_BATCH = 2048
+# Many at once, so that what one worker has of one partition comes in few pieces.
+_BATCH = 16_384
 _COMPRESSION = "GZIP"
 
 
@@ -48,23 +42,21 @@ def by_user(pipeline: beam.Pipeline, patterns: Mapping[str, str], partitions: in
     )
 
 
-def read_partition(files: Iterable[tuple[str, str]], splits: Iterable[str]) -> dict[str, list[bytes]]:
-    """The records of one partition by split, in the order in which the runner has the files.
+def read_partition(places: Iterable[tuple[str, Place]], splits: Iterable[str]) -> dict[str, list[bytes]]:
+    """The records of one partition by split, in the order in which the runner has them.
 
     Args:
-        files: Split and path of each file.
+        places: Where records lie, with their split.
         splits: All splits.
     """
     records: dict[str, list[bytes]] = {split: [] for split in splits}
-    for split, path in files:
-        # One by one, each record would cost a call into TensorFlow.
-        for batch in tf.data.TFRecordDataset(path, compression_type=_COMPRESSION).batch(_BATCH):
-            records[split] += batch.numpy().tolist()
+    for split, place in places:
+        records[split] += read_records([place])
     return records
 
 
 class _Write(beam.DoFn):
-    """Divides files of records; gives partition, split and path of each file that it writes."""
+    """Divides files of records; gives partition, split and place of what it writes."""
 
     def __init__(self, partitions: int, directory: str):
         self._partitions, self._directory = partitions, directory
@@ -74,9 +66,8 @@ class _Write(beam.DoFn):
         fileio.makedirs(self._directory)
 
     def start_bundle(self) -> None:
-        """Begins new files: those of a bundle that failed are never read."""
-        self._name = uuid.uuid4().hex
-        self._writers: dict[tuple[int, str], tuple[str, Any]] = {}
+        """Begins a new file: that of a bundle that failed is never read."""
+        self._spill: Spill[tuple[int, str]] = Spill(self._directory)
 
     def process(self, file: tuple[str, str]) -> None:
         """Writes the serialized tf.Examples of a file.
@@ -89,18 +80,9 @@ class _Write(beam.DoFn):
             users = tf.io.parse_example(batch, {USER: tf.io.FixedLenFeature([1], tf.int64)})[USER].numpy()[:, 0]
             parts, records = users % self._partitions, batch.numpy()
             for part in np.unique(parts):
-                writer = self._writer(int(part), split)
-                for record in records[parts == part]:
-                    writer.write(record)
+                self._spill.write_records((int(part), split), records[parts == part].tolist())
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        """Closes the files."""
-        for (part, split), (path, writer) in self._writers.items():
-            writer.close()
-            yield WindowedValue((part, (split, path)), MIN_TIMESTAMP, [GlobalWindow()])
-
-    def _writer(self, part: int, split: str) -> Any:
-        if (part, split) not in self._writers:
-            path = posixpath.join(self._directory, f"{part:05d}-{split}-{self._name}")
-            self._writers[part, split] = path, record_writer(path)
-        return self._writers[part, split][1]
+        """Closes the file."""
+        for (part, split), place in self._spill.close():
+            yield WindowedValue((part, (split, place)), MIN_TIMESTAMP, [GlobalWindow()])

@@ -19,6 +19,7 @@ from crossrec.components.features.schema import (
     WEIGHT,
     label_key,
 )
+from crossrec.components.features.sorted_keys import find
 from crossrec.components.ranking_examples.config import RankingExamplesConfig
 
 # Queries to scores and rows of the nearest items, [B, k] each, and to scores of given rows.
@@ -39,8 +40,7 @@ class KnownPairs:
     def contain(self, users: Array, rows: Array) -> Array:
         """Whether each pair is known; users ``[n]``, rows ``[n, k]``; bool ``[n, k]``."""
         keys = _pair_keys(np.repeat(users, rows.shape[1]), rows.reshape(-1))
-        places = np.minimum(np.searchsorted(self.keys, keys), max(len(self.keys) - 1, 0))
-        found = self.keys[places] == keys if len(self.keys) else np.zeros(len(keys), bool)
+        found: Array = find(self.keys, keys) >= 0
         return found.reshape(rows.shape)
 
 

@@ -14,9 +14,9 @@ from crossrec.components.serving_bundle.config import ServingConfig
 from crossrec.components.serving_bundle.export import export, load_parts
 from crossrec.components.serving_bundle.requests import fill_vectors, sample_rows
 from crossrec.components.warm_start.lineage import record_parts
+from crossrec.components.warm_start.records import OF_TEXTS
 
 _PARTS = ("transform_graphs", "cross_set", "item_table", "retrieval_model", "candidate_index", "ranking_model")
-_OF_TEXTS = ("text_encoders", "text_embeddings")
 
 
 class Executor(base_executor.BaseExecutor):
@@ -35,7 +35,7 @@ class Executor(base_executor.BaseExecutor):
         os.makedirs(os.path.dirname(version_file), exist_ok=True)
         with open(version_file, "w", encoding="utf-8") as file:
             file.write("version\t0\n")
-        names = (*_PARTS, *(name for name in _OF_TEXTS if input_dict.get(name)))
+        names = (*_PARTS, *(name for name in OF_TEXTS if input_dict.get(name)))
         parts = load_parts({name: properties.uri(input_dict, name) for name in names}, version_file)
         interactions = artifact_utils.get_single_instance(input_dict["interactions"])
         requests = sample_rows(

@@ -17,6 +17,8 @@ class EncoderReport(Document):
         kind: ``pretrained`` or ``small``.
         weight_bytes: Size of the stored weights.
         training: Figures of the training by name; empty if there was none.
+        models: Fingerprint of the pretrained files that it started from or learnt from; "" where there are none.
+        kept_from: Version of the release that it was taken from unchanged; 0 where it was made in its own run.
     """
 
     FILE: ClassVar[str] = "encoder.json"
@@ -27,3 +29,5 @@ class EncoderReport(Document):
     kind: Literal["pretrained", "small"]
     weight_bytes: int
     training: dict[str, float] = {}
+    models: str = ""
+    kept_from: int = 0

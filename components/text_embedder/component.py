@@ -8,7 +8,7 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts
 
-from crossrec.components.artifacts import TextEmbeddings, TextEncoders
+from crossrec.components.artifacts import PreviousModel, TextEmbeddings, TextEncoders
 from crossrec.components.specs import make_spec, output_channels
 from crossrec.components.text_embedder.config import TextEmbedderConfig
 from crossrec.components.text_embedder.executor import Executor
@@ -19,6 +19,7 @@ TextEmbedderSpec = make_spec(
         "interactions": standard_artifacts.Examples,
         "items": standard_artifacts.Examples,
         "text_encoders": TextEncoders,
+        "previous_model": PreviousModel,
     },
     outputs={
         "embedded_interactions": standard_artifacts.Examples,
@@ -26,6 +27,7 @@ TextEmbedderSpec = make_spec(
         "text_embeddings": TextEmbeddings,
     },
     parameters={"config": str, "cache_root": str, "code_digest": str},
+    optional=("previous_model",),
 )
 
 
@@ -45,7 +47,8 @@ class TextEmbedder(base_beam_component.BaseBeamComponent):
         """Constructs the component.
 
         Args:
-            channels: ``interactions``, ``items`` (both raw) and ``text_encoders``.
+            channels: ``interactions``, ``items`` (both raw) and ``text_encoders``; perhaps ``previous_model``, the
+                release whose clusters are kept where the encoder is the same.
             config: The columns to add.
             cache_root: Directory that outlives runs, for vectors of texts; reachable by all workers.
             code_digest: Digest of the code, so that the cache of runs notices a change.

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfx.dsl.io import fileio
 
 from crossrec.components.features.item_table import Array
+from crossrec.components.features.spill import Place
 from crossrec.components.progress import progress
 from crossrec.components.text.export import load_encoder
 from crossrec.components.text_embedder.cache import VectorCache
@@ -131,10 +132,10 @@ class EmbedTexts(beam.DoFn):
         """Begins without an encoder: those that are needed are loaded."""
         self._encoders: dict[str, Any] = {}
 
-    def process(self, element: tuple[tuple[str, str], Iterable[str]]) -> Iterator[EncoderFigures]:
+    def process(self, element: tuple[tuple[str, str], Iterable[Place]]) -> Iterator[EncoderFigures]:
         """Embeds the texts of one encoder and prefix."""
-        (key, prefix), paths = element
-        marks = read_texts(paths)
+        (key, prefix), places = element
+        marks = read_texts(places)
         cache = VectorCache(posixpath.join(self._cache, self._digests[key]))
         found = embed_new(list(marks), lambda: self._encoder(key), cache, prefix)
         path = table_path(self._tables, key, prefix)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import posixpath
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -19,12 +21,15 @@ from tfx.types import artifact_utils
 from crossrec.components import properties
 from crossrec.components.features.encodings import Encoding
 from crossrec.components.features.item_table import Array
+from crossrec.components.modeling.warm_start import PreviousRelease
 from crossrec.components.progress import progress
 from crossrec.components.text.report import EncoderReport
 from crossrec.components.text_embedder import clusters
 from crossrec.components.text_embedder.config import TextEmbedderConfig
 from crossrec.components.text_embedder.embed import EmbedTexts, add_up
+from crossrec.components.text_embedder.former import former_centres
 from crossrec.components.text_embedder.join import AddColumns
+from crossrec.components.text_embedder.prune import prune
 from crossrec.components.text_embedder.report import EmbeddingReport, EncoderFigures
 from crossrec.components.text_embedder.texts import ITEM, TRAIN, Examples, distinct_texts
 
@@ -74,9 +79,23 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 + (f"; {found.damaged_files:,} damaged files of the cache were made again" * bool(found.damaged_files))
             )
         embeddings = properties.uri(output_dict, "text_embeddings")
-        centres = _find_centres(config, tables, embeddings)
+        previous = PreviousRelease()
+        if input_dict.get("previous_model"):
+            previous = PreviousRelease.read(properties.uri(input_dict, "previous_model"))
+        centres = _find_centres(config, tables, former_centres(previous, digests))
+        for (key, count), groups in centres.items():
+            clusters.write_centres(clusters.centres_path(embeddings, key, count), groups)
         rows = self._copy(config.encodings, (examples, copies), (tables, digits), centres, temporary)
         EmbeddingReport(encoders=tuple(figures), rows=rows, seconds=time.perf_counter() - started).write(embeddings)
+        made_by = {
+            each.encoded_column: _digest(digests[each.encoder], centres.get((each.encoder, each.clusters or 0)))
+            for each in config.encodings
+        }
+        for copy in copies.values():
+            copy.set_string_custom_property(properties.ENCODED_BY, json.dumps(made_by))
+        removed = prune(str(exec_properties["cache_root"]), set(digests.values()))
+        if removed:
+            progress(f"{len(removed):,} encoders that no late run used were removed from the cache")
         fileio.rmtree(temporary)
 
     def _copy(
@@ -128,14 +147,23 @@ def _read_figures(path: str, digests: Mapping[str, str]) -> list[EncoderFigures]
     return [add_up([nothing[key], *(part for part in parts if part.encoder == key)]) for key in digests]
 
 
-def _find_centres(config: TextEmbedderConfig, tables: str, directory: str) -> dict[tuple[str, int], Array]:
+def _find_centres(
+    config: TextEmbedderConfig, tables: str, former: Callable[[str, int], Array | None]
+) -> dict[tuple[str, int], Array]:
     wanted = {(encoding.encoder, encoding.clusters) for encoding in config.encodings if encoding.clusters is not None}
     found = {}
     for key, count in sorted(wanted):
-        progress(f"finding {count:,} clusters of the catalogue's texts")
-        found[key, count] = clusters.find_centres(tables, key, count, config.seed)
-        clusters.write_centres(clusters.centres_path(directory, key, count), found[key, count])
+        centres = former(key, count)
+        if centres is None:
+            progress(f"finding {count:,} clusters of the catalogue's texts")
+            centres = clusters.find_centres(tables, key, count, config.seed)
+        found[key, count] = centres
     return found
+
+
+def _digest(encoder: str, centres: Array | None) -> str:
+    """Of what a column holds: vectors by the encoder alone, clusters by their centres too."""
+    return encoder if centres is None else hashlib.sha256(encoder.encode() + centres.tobytes()).hexdigest()
 
 
 def _describe(original: types.Artifact, copy: types.Artifact) -> None:

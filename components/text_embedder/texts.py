@@ -1,13 +1,8 @@
-"""The different texts of the examples, in files by encoder and hash.
-
-Beam's direct runner groups in memory: grouped are the names of files, not the texts.
-"""
+"""The different texts of the examples, by encoder and hash, through files."""
 
 from __future__ import annotations
 
 import hashlib
-import posixpath
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +15,7 @@ from tfx.dsl.io import fileio
 
 from crossrec.components.features.encodings import Encoding, columns_by_encoder
 from crossrec.components.features.examples import parsed_batches
+from crossrec.components.features.spill import Place, Spill, read_records
 from crossrec.components.text_embedder.cache import prefix_of
 
 ITEM, TRAIN = 1, 2
@@ -56,7 +52,7 @@ def distinct_texts(
             reachable by all workers; the caller removes it after the run.
 
     Returns:
-        Key of the encoder and the digits, and the paths that ``read_texts`` takes.
+        Key of the encoder and the digits, and what ``read_texts`` takes.
     """
     files = [(path, part.side, part.mark) for part in examples for path in part.files]
     columns = {side: columns_by_encoder(encodings, side) for side in ("query", "item")}
@@ -69,18 +65,16 @@ def distinct_texts(
     )
 
 
-def read_texts(paths: Iterable[str]) -> dict[bytes, int]:
-    """The different texts of some files, and where each stands."""
+def read_texts(places: Iterable[Place]) -> dict[bytes, int]:
+    """The different texts that lie in some places, and where each stands."""
     found: dict[bytes, int] = {}
-    for path in sorted(paths):
-        for batch in tf.data.TFRecordDataset(path).batch(_BATCH):
-            for record in batch.numpy():
-                found[record[1:]] = found.get(record[1:], 0) | record[0]
+    for record in read_records(places):
+        found[record[1:]] = found.get(record[1:], 0) | record[0]
     return found
 
 
 class _ReadTexts(beam.DoFn):
-    """Texts of one file of examples to files of texts; gives key, digits and path of each."""
+    """Texts of files of examples to a file of texts; gives key, digits and place of each group."""
 
     def __init__(self, columns: Mapping[str, Mapping[str, tuple[str, ...]]], digits: int, directory: str):
         self._columns, self._digits, self._directory = columns, digits, directory
@@ -89,7 +83,11 @@ class _ReadTexts(beam.DoFn):
         """Makes the directory."""
         fileio.makedirs(self._directory)
 
-    def process(self, element: tuple[str, str, int]) -> Iterator[Any]:
+    def start_bundle(self) -> None:
+        """Begins a new file: that of a bundle that failed is never read."""
+        self._spill: Spill[tuple[str, str]] = Spill(self._directory)
+
+    def process(self, element: tuple[str, str, int]) -> None:
         """Reads a file."""
         path, side, mark = element
         columns = self._columns[side]
@@ -100,22 +98,23 @@ class _ReadTexts(beam.DoFn):
             for key, group in columns.items():
                 found[key].update(*(values[name] for name in group))
             if sum(map(len, found.values())) > _MOST_IN_MEMORY:
-                yield from self._write(found, mark)
+                self._write(found, mark)
                 found = {key: set() for key in columns}
-        yield from self._write(found, mark)
+        self._write(found, mark)
 
-    def _write(self, found: Mapping[str, set[bytes]], mark: int) -> Iterator[Any]:
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        """Closes the file."""
+        for group, place in self._spill.close():
+            yield WindowedValue((group, place), MIN_TIMESTAMP, [GlobalWindow()])
+
+    def _write(self, found: Mapping[str, set[bytes]], mark: int) -> None:
         for key, texts in found.items():
             by_prefix: dict[str, list[bytes]] = {}
             for text in texts:
                 prefix = prefix_of(hashlib.sha256(text).digest(), self._digits)
                 by_prefix.setdefault(prefix, []).append(text)
             for prefix, members in by_prefix.items():
-                path = posixpath.join(self._directory, f"{key}-{prefix}-{uuid.uuid4().hex}")
-                with tf.io.TFRecordWriter(path) as writer:
-                    for text in members:
-                        writer.write(bytes([mark]) + text)
-                yield WindowedValue(((key, prefix), path), MIN_TIMESTAMP, [GlobalWindow()])
+                self._spill.write_records((key, prefix), [bytes([mark]) + text for text in members])
 
 
 def read_strings(path: str, names: Sequence[str]) -> Iterator[dict[str, tf.RaggedTensor]]:

@@ -13,6 +13,7 @@ import numpy as np
 from tfx.dsl.io import fileio
 
 from crossrec.components.features.item_table import Array
+from crossrec.components.features.sorted_keys import find
 
 HASH = np.dtype("S16")
 _MAGIC = b"crossrec vec 001"
@@ -37,10 +38,7 @@ class Vectors:
 
     def find(self, hashes: Array) -> Array:
         """Places of some hashes, int64 ``[n]``, -1 where there is none."""
-        if not len(self.hashes):
-            return np.full(len(hashes), -1, np.int64)
-        places = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
-        return np.where(self.hashes[places] == hashes, places, -1)
+        return find(self.hashes, hashes)
 
 
 def hashes_of(texts: Iterable[bytes]) -> Array:

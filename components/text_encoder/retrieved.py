@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from crossrec.components.features.sorted_keys import find
+
 Ints = npt.NDArray[np.int64]
 
 
@@ -29,11 +31,8 @@ class KnownPairs:
 
     def among(self, left: Ints, right: Ints) -> npt.NDArray[np.bool_]:
         """Whether each of ``left`` belongs to each of ``right``, or is the same text; bool ``[L, R]``."""
-        if not len(self.keys):
-            return np.equal(left[:, None], right)
-        keys = left[:, None] * self.texts + right
-        places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        found: npt.NDArray[np.bool_] = (self.keys[places] == keys) | (left[:, None] == right)
+        belong = find(self.keys, left[:, None] * self.texts + right) >= 0
+        found: npt.NDArray[np.bool_] = belong | (left[:, None] == right)
         return found
 
 

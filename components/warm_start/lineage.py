@@ -7,7 +7,7 @@ from typing import Any
 from tfx.types import artifact_utils
 
 from crossrec.components import properties
-from crossrec.components.warm_start.records import PARTS, ReleaseRecord
+from crossrec.components.warm_start.records import OF_TEXTS, PARTS, ReleaseRecord
 
 
 def record_parts(bundle: Any, inputs: properties.Artifacts, interactions: Any) -> None:
@@ -18,7 +18,7 @@ def record_parts(bundle: Any, inputs: properties.Artifacts, interactions: Any) -
         inputs: The artifacts that it was made of, by name.
         interactions: The examples that those were made of.
     """
-    for name in PARTS:
+    for name in (*PARTS, *(name for name in OF_TEXTS if inputs.get(name))):
         bundle.set_string_custom_property(name, properties.uri(inputs, name))
     bundle.set_string_custom_property(
         properties.INPUT_FINGERPRINT, interactions.get_string_custom_property(properties.INPUT_FINGERPRINT)
@@ -45,6 +45,9 @@ def record_of(bundle: Any, version: int) -> ReleaseRecord | None:
     artifacts = {name: str(bundle.get_string_custom_property(name)) for name in PARTS}
     if not all(artifacts.values()):
         return None
+    artifacts |= {
+        name: str(bundle.get_string_custom_property(name)) for name in OF_TEXTS if bundle.has_custom_property(name)
+    }
     return ReleaseRecord(
         version=version,
         fingerprint=str(bundle.get_string_custom_property(properties.INPUT_FINGERPRINT)),

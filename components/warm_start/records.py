@@ -16,6 +16,9 @@ FOLDER = ".lineage"
 PARTS = ("transform_graphs", "cross_set", "item_table", "retrieval_model", "ranking_model")
 """Artifacts that a bundle is made of; its custom properties of that name say where they lie."""
 
+OF_TEXTS = ("text_encoders", "text_embeddings")
+"""The same of bundles with encoders of texts."""
+
 
 class ReleaseRecord(Frozen):
     """One release.

@@ -3,6 +3,11 @@
 The pipeline of the example runs for each seed, and once more with a ranking model that sees no explicit cross; then
 each bundle is asked for every customer of the protocol of ``online_retail_data``, as the customer stood on the first
 day of the test. Retrieval alone is asked too.
+
+With ``--text`` the question is what the items' descriptions are worth: the example, which sees their hashed words,
+stands beside the same without any text and the same with the vectors of a small encoder trained on what customers
+bought one after the other. Purchases of rare items are then measured by themselves too: the half and the quarter of
+the items that the fewest customers had bought.
 """
 
 import argparse
@@ -10,13 +15,24 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from crossrec.components.evaluation.metrics import RaggedItems, ranking_metrics
 from tests.benchmarks import online_retail_data as data
-from tests.benchmarks.runs import environment, example, mean_and_sd, run
+from tests.benchmarks.runs import environment, example, mean_and_sd, newest_bundle, run, shown
+
+RARE = {"rare_half": 0.5, "rare_quarter": 0.25}
+"""Shares of the items, those with the fewest customers."""
+DEEP = 200
+"""Candidates of retrieval: hardly any list of 20 holds a rare item, whoever makes it."""
+
+Spec = dict[str, Any]
 
 
 def histories(purchases: pd.DataFrame, protocol: data.Protocol, length: int) -> tuple[list[list[str]], list[str]]:
@@ -32,8 +48,9 @@ def histories(purchases: pd.DataFrame, protocol: data.Protocol, length: int) -> 
 def ask_bundle(
     bundle: Path, purchases: pd.DataFrame, protocol: data.Protocol, length: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a bundle recommends and what it retrieves: rows of the protocol's items, [Q, K] each, -1 for others."""
+    """What a bundle recommends and what it retrieves: item rows [Q, K] and [Q, R], -1 for others."""
     import tensorflow as tf
+    import tensorflow_text  # noqa: F401
 
     signatures = tf.saved_model.load(str(bundle)).signatures
     recent, countries = histories(purchases, protocol, length)
@@ -53,14 +70,60 @@ def ask_bundle(
         for name, found in lists.items():
             answer = signatures[name](**inputs, exclude_items=exclude)["item_ids"].numpy()
             found += [[rows.get(item.decode("utf-8"), -1) for item in line] for line in answer]
-    ranked, retrieved = (_padding_last(np.array(found, np.int64))[:, : data.K] for found in lists.values())
-    return ranked, retrieved
+    ranked, retrieved = (_padding_last(np.array(found, np.int64)) for found in lists.values())
+    return ranked[:, : data.K], retrieved
 
 
-def newest_bundle(root: Path) -> Path:
-    """The bundle of the last run below a root, published or not."""
-    found = (root / "artifacts" / "ServingBundle" / "bundle").iterdir()
-    return max(found, key=lambda path: int(path.name))
+def without_crosses(spec: Spec) -> None:
+    """Takes the explicit crosses from the ranking model; the steps before it stay what they were."""
+    spec["ranking"]["crosses"] = []
+
+
+def without_text(spec: Spec) -> None:
+    """Leaves ids and prices."""
+    del spec["features"]["item"]["description"]
+    for part in (spec["retrieval"]["item"], spec["ranking"]):
+        part["features"] = [name for name in part["features"] if name != "description"]
+
+
+def with_vectors(spec: Spec) -> None:
+    """Adds the vectors of a small text encoder, on both sides of retrieval and in ranking."""
+    spec["features"]["item"]["description_vector"] = {"type": "text", "column": "Description", "encoder": {}}
+    for part in (spec["retrieval"]["item"], spec["ranking"]):
+        part["features"] = [*part["features"], "description_vector"]
+
+
+CROSSES: dict[str, Callable[[Spec], None]] = {"without_crosses": without_crosses}
+TEXT: dict[str, Callable[[Spec], None]] = {"without_text": without_text, "vectors": with_vectors}
+
+
+def make_spec(seed: int, small: bool) -> Spec:
+    """The example with a seed."""
+    spec = example("online_retail")
+    for section in ("retrieval", "ranking"):
+        spec[section]["training"]["seed"] = seed
+        if small:
+            spec[section]["training"]["epochs"] = 1
+    if small:
+        # About a tenth of the lines: a run for continuous integration, whose figures mean nothing.
+        abroad = {"column": "Country", "op": "not_equals", "value": "United Kingdom"}
+        spec["data"]["interactions"]["filters"] = [*spec["data"]["interactions"]["filters"], abroad]
+    spec["evaluation"]["thresholds"] = []
+    return spec
+
+
+def rare(protocol: data.Protocol, share: float) -> data.Protocol:
+    """The same customers, and of their purchases only those of rare items.
+
+    Args:
+        protocol: The whole task.
+        share: Of the items: those with the fewest customers in training.
+    """
+    customers = np.asarray(protocol.train.sum(axis=0)).ravel()
+    relevant = protocol.relevant
+    chosen = customers[relevant.items] <= np.quantile(customers, share)
+    kept = RaggedItems.from_pairs(relevant.row_of_item[chosen], relevant.items[chosen], len(relevant))
+    return replace(protocol, relevant=kept)
 
 
 def _padding_last(lists: np.ndarray) -> np.ndarray:
@@ -69,12 +132,36 @@ def _padding_last(lists: np.ndarray) -> np.ndarray:
     return np.take_along_axis(lists, order, axis=1)
 
 
+def measure(protocol: data.Protocol, top: dict[str, np.ndarray], rarities: dict[str, float]) -> dict[str, float]:
+    """Means over customers of all metrics of all lists; those of the bundle as it is have no prefix."""
+    figures = {}
+    tasks = {"": protocol, **{f"{name}_": rare(protocol, share) for name, share in rarities.items()}}
+    for kind, task in tasks.items():
+        for name, lists in top.items():
+            prefix = "" if name == "bundle" else f"{name}_"
+            depths = [data.K, DEEP] if lists.shape[1] >= DEEP else [data.K]
+            metrics = ranking_metrics(lists, task.relevant, depths)
+            figures |= {f"{prefix}{kind}{metric}": float(np.nanmean(values)) for metric, values in metrics.items()}
+    return figures
+
+
+def gains(figures: dict[str, list[float]], variants: dict[str, Callable[[Spec], None]]) -> dict[str, list[float]]:
+    """The bundle as it is less each variant, seed by seed."""
+    return {
+        f"over_{name}_{metric}": [ours - theirs for ours, theirs in zip(values, figures[f"{name}_{metric}"])]
+        for name in variants
+        for metric, values in figures.items()
+        if f"{name}_{metric}" in figures
+    }
+
+
 def main() -> None:
     """Print the figures; the last line is JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="folder that holds online_retail/; default: $CROSSREC_DATA")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--small", action="store_true", help="one seed, one epoch, a tenth of the lines")
+    parser.add_argument("--text", action="store_true", help="the example without text and with an encoder's vectors")
     options = parser.parse_args()
     try:
         path = data.find_data(options.data)
@@ -83,38 +170,27 @@ def main() -> None:
     started = time.perf_counter()
     purchases = data.load_purchases(path)
     protocol = data.build_protocol(purchases)
-    figures: dict[str, list[float]] = {}
-    for name, metrics in data.measure(protocol, data.recommend_baselines(protocol)).items():
-        for metric, values in metrics.items():
-            figures[f"{name}_{metric}"] = [float(np.nanmean(values))]
+    variants, rarities = (TEXT, RARE) if options.text else (CROSSES, {})
+    figures = {name: [value] for name, value in measure(protocol, data.recommend_baselines(protocol), rarities).items()}
     seeds = 1 if options.small else options.seeds
-    for seed in range(seeds):
-        spec = example("online_retail")
-        for section in ("retrieval", "ranking"):
-            spec[section]["training"]["seed"] = seed
-            if options.small:
-                spec[section]["training"]["epochs"] = 1
-        if options.small:
-            # About a tenth of the lines: a run for continuous integration, whose figures mean nothing.
-            abroad = {"column": "Country", "op": "not_equals", "value": "United Kingdom"}
-            spec["data"]["interactions"]["filters"] = [*spec["data"]["interactions"]["filters"], abroad]
-        spec["evaluation"]["thresholds"] = []
-        length = spec["features"]["query"]["recent_items"]["max_length"]
-        with tempfile.TemporaryDirectory() as folder:
-            root = Path(folder)
-            run(spec, path.parent, root)
-            top = dict(zip(("bundle", "retrieval"), ask_bundle(newest_bundle(root), purchases, protocol, length)))
-            # The same run but for the ranking model: the steps before it come from the cache.
-            spec["ranking"]["crosses"] = []
-            run(spec, path.parent, root)
-            top["without_crosses"], _ = ask_bundle(newest_bundle(root), purchases, protocol, length)
-        for name, metrics in data.measure(protocol, top).items():
-            prefix = "" if name == "bundle" else f"{name}_"
-            for metric, values in metrics.items():
-                figures.setdefault(prefix + metric, []).append(float(np.nanmean(values)))
-        shown = [name for name in figures if name.endswith("@20") and len(figures[name]) == seed + 1]
-        print(f"seed {seed}: " + ", ".join(f"{name} {figures[name][-1]:.4f}" for name in shown), flush=True)
-    result = mean_and_sd(figures)
+    with tempfile.TemporaryDirectory() as folder:
+        # One root for all runs: what neither a seed nor a variant changes comes from the cache.
+        root = Path(folder)
+        for seed in range(seeds):
+            top = {}
+            for name, change in {"bundle": lambda spec: None, **variants}.items():
+                spec = make_spec(seed, options.small)
+                change(spec)
+                run(spec, path.parent, root)
+                length = spec["features"]["query"]["recent_items"]["max_length"]
+                top[name], retrieved = ask_bundle(newest_bundle(root), purchases, protocol, length)
+                if name == "bundle" or options.text:
+                    top["retrieval" if name == "bundle" else f"{name}_retrieval"] = retrieved
+            measured = measure(protocol, top, rarities)
+            print(f"seed {seed}: {shown({name: measured[name] for name in measured if '@20' in name})}", flush=True)
+            for name, value in measured.items():
+                figures.setdefault(name, []).append(value)
+    result = mean_and_sd({**figures, **gains(figures, variants)})
     result["ratio_to_ease"] = round(result["ndcg@20"] / result["ease_ndcg@20"], 4)
     print(json.dumps({**result, "seeds": seeds, "seconds": round(time.perf_counter() - started, 1), **environment()}))
 

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+import tensorflow_data_validation as tfdv
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.types import artifact_utils
 
 from crossrec.components.features.schema import FeatureSchema
+from crossrec.components.text.report import EncoderReport
 from crossrec.pipeline.dag import Locations, build
 from crossrec.pipeline.simulation import SimulationConfig, simulate
 from crossrec.pipeline.spec.beam import ALL
@@ -26,13 +28,15 @@ from tests.end_to_end.marketplace import spec_content
 NODES = (
     "ItemsExampleGen",
     "InteractionsExampleGen",
+    "InteractionsStatisticsGen",
+    "TextEncoder",
     "TextEmbedder",
     "FeatureTransform",
     "CrossSelector",
     "RankingExamples",
 )
-# What TextEmbedder and RankingExamples need beside; trained and embedded once.
-BETWEEN = ("TextEncoder", "RetrievalTrainer", "CandidateIndexer")
+# What RankingExamples needs beside; trained and embedded once.
+BETWEEN = ("RetrievalTrainer", "CandidateIndexer")
 TEXT = {"type": "text", "encoder": {"dimension": 4, "small": {"width": 8, "vocabulary_size": 300}}}
 # Whoever gives an image for the workers has crossrec and TFX in it, and nothing is packed and sent to them.
 IN_IMAGE = "--sdk_container_image=unused"
@@ -186,6 +190,40 @@ def vocabularies(done: Done) -> Mapping[str, str]:
 def item_counts(done: Done) -> list[str]:
     text = Path(done.uri("FeatureTransform", "transform_graphs"), "item_counts.jsonl").read_text(encoding="utf-8")
     return sorted(text.splitlines())
+
+
+def statistics(done: Done) -> Mapping[str, Any]:
+    """What is counted of each column, by split; quantiles, which are estimates, are left out."""
+    root = Path(done.uri("InteractionsStatisticsGen", "statistics"))
+    found = {}
+    for path in sorted(root.glob("Split-*/FeatureStats.pb")):
+        (dataset,) = tfdv.load_stats_binary(str(path)).datasets
+        found[path.parent.name] = (
+            dataset.num_examples,
+            {column.path.step[0]: _counted(column) for column in dataset.features},
+        )
+    return found
+
+
+def _counted(column: Any) -> Any:
+    if column.HasField("num_stats"):
+        numbers = column.num_stats
+        return numbers.min, numbers.max, f"{numbers.mean:.9g}", numbers.common_stats.num_missing
+    texts = column.string_stats
+    values = sorted((bucket.label, bucket.sample_count) for bucket in texts.rank_histogram.buckets)
+    return texts.unique, values, texts.common_stats.num_missing
+
+
+def encoders(done: Done) -> Mapping[str, EncoderReport]:
+    """What was learnt by each encoder of texts, and the digest of all that it computes."""
+    directories = Path(done.uri("TextEncoder", "text_encoders")).iterdir()
+    return {directory.name: EncoderReport.read(str(directory)) for directory in directories}
+
+
+def centres(done: Done) -> Mapping[str, list[Any]]:
+    """Centres of the clusters of texts, by file."""
+    root = Path(done.uri("TextEmbedder", "text_embeddings"))
+    return {str(path.relative_to(root)): np.load(path).tolist() for path in root.glob("*/centroids_*.npy")}
 
 
 def crosses(done: Done) -> FeatureSchema:

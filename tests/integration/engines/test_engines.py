@@ -67,6 +67,21 @@ def test_vocabularies_and_counts_are_the_same(reference, on_engine):
     assert nodes.item_counts(on_engine) == nodes.item_counts(reference[1])
 
 
+def test_statistics_are_the_same(reference, on_engine):
+    expected = nodes.statistics(reference[1])
+    assert set(expected) == {"Split-train", "Split-validation", "Split-test"}
+    assert nodes.statistics(on_engine) == expected
+
+
+def test_encoders_of_texts_learn_the_same_to_the_last_bit(reference, on_engine):
+    expected = nodes.encoders(reference[1])
+    (report,) = expected.values()
+    assert report.training["pairs/pairs"] > 100
+    assert nodes.encoders(on_engine) == expected, "the digest is that of the weights"
+    assert len(nodes.centres(reference[1])) == 1
+    assert nodes.centres(on_engine) == nodes.centres(reference[1])
+
+
 def test_crosses_are_the_same(reference, on_engine):
     expected, found = nodes.crosses(reference[1]), nodes.crosses(on_engine)
     assert len(expected.tables.arrays) == 2, "those that are fitted"
@@ -75,7 +90,8 @@ def test_crosses_are_the_same(reference, on_engine):
 
 
 def test_the_planted_cross_is_found(reference, on_engine):
-    assert ("user_segment", "category") in nodes.chosen(reference[1])
+    for done in (reference[1], on_engine):
+        assert ("user_segment", "category") in nodes.chosen(done)
     assert nodes.chosen(on_engine) == nodes.chosen(reference[1])
 
 

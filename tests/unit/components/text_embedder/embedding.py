@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tfx.types import artifact_utils, standard_artifacts
 
-from crossrec.components.artifacts import TextEmbeddings, TextEncoders
+from crossrec.components.artifacts import PreviousModel, TextEmbeddings, TextEncoders
 from crossrec.components.text_embedder.config import TextEmbedderConfig
 from crossrec.components.text_embedder.executor import Executor
 
@@ -20,10 +20,10 @@ def artifact(kind, directory, splits=None):
     return [made]
 
 
-def run_embedder(root, encodings, interactions, items, splits, name="embedded", cache="cache"):
+def run_embedder(root, encodings, interactions, items, splits, name="embedded", cache="cache", previous=None):
     """Embeds with the encoders of ``encoders`` below the root; gives the directory of the outputs.
 
-    There are ``interactions``, ``items`` and ``embeddings`` in it.
+    There are ``interactions``, ``items`` and ``embeddings`` in it, and ``made_by.json``, the digests of the columns.
     """
     out = Path(root) / name
     inputs = {
@@ -31,6 +31,9 @@ def run_embedder(root, encodings, interactions, items, splits, name="embedded", 
         "items": artifact(standard_artifacts.Examples, items, ["train"]),
         "text_encoders": artifact(TextEncoders, f"{root}/encoders"),
     }
+    if previous is not None:
+        previous.write(str(out / "previous"))
+        inputs["previous_model"] = artifact(PreviousModel, out / "previous")
     outputs = {
         "embedded_interactions": artifact(standard_artifacts.Examples, out / "interactions"),
         "embedded_items": artifact(standard_artifacts.Examples, out / "items"),
@@ -40,4 +43,5 @@ def run_embedder(root, encodings, interactions, items, splits, name="embedded", 
     config = TextEmbedderConfig(encodings=encodings).model_dump_json()
     Executor(context).Do(inputs, outputs, {"config": config, "cache_root": f"{root}/{cache}"})
     assert json.loads(outputs["embedded_interactions"][0].split_names) == list(splits)
+    (out / "made_by.json").write_text(outputs["embedded_items"][0].get_string_custom_property("encoded_by"))
     return out

@@ -1,5 +1,7 @@
 """The component on small examples: what it adds, what it embeds, what it takes from earlier runs."""
 
+import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import tensorflow as tf
 
 from crossrec.components.features.config import FeaturesConfig
 from crossrec.components.features.encodings import encodings
+from crossrec.components.modeling.warm_start import PreviousRelease
 from crossrec.components.text_embedder import embed, executor, table
 from crossrec.components.text_embedder.cache import VectorCache
 from crossrec.components.text_embedder.clusters import centres_path, read_centres
@@ -62,10 +65,10 @@ class World:
     def write_items(self, items):
         write_records(f"{self.root}/items/Split-train", items)
 
-    def run(self, cache="cache"):
+    def run(self, cache="cache", previous=None):
         self.runs += 1
         places = (self.root / "interactions", self.root / "items", list(SPLITS))
-        return run_embedder(self.root, ENCODINGS, *places, f"run{self.runs}", cache)
+        return run_embedder(self.root, ENCODINGS, *places, f"run{self.runs}", cache, previous)
 
 
 @pytest.fixture(scope="module")
@@ -257,3 +260,42 @@ def test_many_writers_and_readers_of_one_cache(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
     assert len(list(tmp_path.iterdir())) <= 10 and not list(tmp_path.glob("*.part"))
+
+
+def release(world, embeddings):
+    """A release that was made of some run."""
+    places = {"text_encoders": str(world.root / "encoders"), "text_embeddings": str(embeddings)}
+    return PreviousRelease(version=3, artifacts=places)
+
+
+def made_by(out):
+    return json.loads((out / "made_by.json").read_text())
+
+
+def test_clusters_of_a_release_are_kept_while_the_encoder_is_the_same(tmp_path):
+    world = World(tmp_path)
+    before = world.run()
+    # Other texts have other centres, unless a release has settled which group is which.
+    world.write_items([{**item, "title": f"{item['title']} anew"} for item in ITEMS[20:]])
+    alone = world.run()
+    kept = world.run(previous=release(world, before / "embeddings"))
+    path = f"embeddings/{KEY}/centroids_4.npy"
+    assert (before / path).read_bytes() == (kept / path).read_bytes() != (alone / path).read_bytes()
+    assert made_by(before) == made_by(kept)
+    group = f"title__{KEY}_4"
+    assert made_by(alone)[f"title__{KEY}"] == made_by(kept)[f"title__{KEY}"] == "toy0"
+    assert made_by(alone)[group] != made_by(kept)[group]
+
+
+def test_clusters_of_another_encoder_or_of_a_release_that_is_gone_are_not(tmp_path):
+    world = World(tmp_path)
+    before = world.run()
+    centres = read_centres(centres_path(str(before / "embeddings"), KEY, 4))
+    shutil.copytree(world.root / "encoders", world.root / "former")
+    write_toy_encoder(world.root / "encoders", KEY, seed=1)
+    places = {"text_encoders": str(world.root / "former"), "text_embeddings": str(before / "embeddings")}
+    other = world.run(previous=PreviousRelease(version=3, artifacts=places))
+    assert not np.array_equal(read_centres(centres_path(str(other / "embeddings"), KEY, 4)), centres)
+    assert made_by(other)[f"title__{KEY}"] == "toy1"
+    gone = world.run(previous=release(world, tmp_path / "nowhere"))
+    assert made_by(gone) == made_by(other)

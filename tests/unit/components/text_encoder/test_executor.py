@@ -2,19 +2,22 @@
 
 import importlib.util
 import os
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
-from crossrec.components.artifacts import TextEncoders
+from crossrec.components.artifacts import PreviousModel, TextEncoders
 from crossrec.components.errors import DataError
+from crossrec.components.modeling.warm_start import PreviousRelease
 from crossrec.components.text.config import TextEncoderConfig
 from crossrec.components.text.export import load_encoder
 from crossrec.components.text.report import EncoderReport
 from crossrec.components.text_encoder.config import EncoderUse
 from crossrec.components.text_encoder.executor import Executor
+from crossrec.components.text_encoder.kept import keep
 from tests.unit.components.records import write_records
 from tests.unit.components.text_encoder.market import COLOURS, ITEMS, THINGS, TITLES, config_of, make_rows, use
 
@@ -33,13 +36,18 @@ def examples(directory, **splits):
     return artifact
 
 
-def run(root, *uses, later=(), train=TRAIN, items=ITEMS):
+def run(root, *uses, later=(), train=TRAIN, items=ITEMS, previous=None):
     interactions = examples(root / "interactions", train=train, validation=later, test=later)
     output = TextEncoders()
     output.uri = str(root / "encoders")
     context = Executor.Context(tmp_dir=str(root / "temporary"), unique_id="1")
+    inputs = {"interactions": [interactions], "items": [examples(root / "items", train=items)]}
+    if previous is not None:
+        inputs["previous_model"] = [PreviousModel()]
+        inputs["previous_model"][0].uri = str(root / "previous")
+        previous.write(str(root / "previous"))
     Executor(context).Do(
-        {"interactions": [interactions], "items": [examples(root / "items", train=items)]},
+        inputs,
         {"text_encoders": [output]},
         {"config": config_of(*uses).model_dump_json()},
     )
@@ -112,6 +120,56 @@ def test_nothing_to_learn_from_is_told(tmp_path):
     empty = [{**item, "title": None} for item in ITEMS]
     with pytest.raises(DataError, match=r"features\.query\.query\.encoder: 0 different texts in column 'title'"):
         run(tmp_path, use(query=()), items=empty)
+
+
+def release(directory, version=4):
+    """A release whose encoders lie in a directory."""
+    return PreviousRelease(version=version, artifacts={"text_encoders": str(directory)})
+
+
+def test_the_encoder_of_a_release_is_kept_whatever_the_data_are_now(made, tmp_path):
+    root, learner, narrow, directories = made
+    others = [{**item, "title": f"{item['title']} again"} for item in ITEMS]
+    kept = run(tmp_path, learner, narrow, items=others, previous=release(root / "encoders"))
+    for each in (learner, narrow):
+        key = each.encoder.key
+        before, after = EncoderReport.read(directories[key]), EncoderReport.read(kept[key])
+        assert after == before.model_copy(update={"kept_from": 4})
+        np.testing.assert_array_equal(encode(kept[key], TITLES), encode(directories[key], TITLES))
+    assert not (tmp_path / "temporary").exists(), "no text was gathered"
+
+
+def test_another_configuration_is_trained_beside_one_that_is_kept(made, tmp_path):
+    root, learner, _, directories = made
+    changed = use(query=(), dimension=6, training={"epochs": 2, "batch_size": 32, "seed": 1})
+    found = run(tmp_path, learner, changed, previous=release(root / "encoders"))
+    reports = {key: EncoderReport.read(directory) for key, directory in found.items()}
+    assert [reports[each.encoder.key].kept_from for each in (learner, changed)] == [4, 0]
+    assert reports[changed.encoder.key].digest not in {EncoderReport.read(each).digest for each in directories.values()}
+
+
+def test_other_pretrained_files_are_no_encoder_to_keep(made, tmp_path):
+    """Files may change under one path: then the configuration is the same, and the encoder is not."""
+    root, learner, _, directories = made
+    shutil.copytree(root / "encoders", tmp_path / "former")
+    former = tmp_path / "former" / learner.encoder.key
+    EncoderReport.read(str(former)).model_copy(update={"models": "other files"}).write(str(former))
+    assert not keep(release(tmp_path / "former"), learner, str(tmp_path / "out"))
+    assert keep(release(root / "encoders"), learner, str(tmp_path / "out"))
+    found, former = EncoderReport.read(str(tmp_path / "out")), EncoderReport.read(directories[learner.encoder.key])
+    assert found.digest == former.digest
+
+
+@pytest.mark.parametrize("spoilt", ["gone", "cut off", "without encoders"])
+def test_an_encoder_that_cannot_be_read_is_trained_again(made, tmp_path, spoilt):
+    root, learner, _, _ = made
+    shutil.copytree(root / "encoders", tmp_path / "former")
+    if spoilt == "cut off":
+        (tmp_path / "former" / learner.encoder.key / "encoder.json").write_text('{"key": ')
+    places = {"gone": tmp_path / "nowhere", "cut off": tmp_path / "former"}
+    previous = release(places[spoilt]) if spoilt in places else PreviousRelease(version=4)
+    assert not keep(previous, learner, str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 needs_model = pytest.mark.skipif(

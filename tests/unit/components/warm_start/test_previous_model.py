@@ -14,7 +14,14 @@ from crossrec.components.modeling.warm_start import PreviousRelease
 from crossrec.components.warm_start.config import WarmStartConfig
 from crossrec.components.warm_start.executor import Executor
 from crossrec.components.warm_start.lineage import record_of, record_parts
-from crossrec.components.warm_start.records import PARTS, ReleaseRecord, of_other_data, read_records, write_record
+from crossrec.components.warm_start.records import (
+    OF_TEXTS,
+    PARTS,
+    ReleaseRecord,
+    of_other_data,
+    read_records,
+    write_record,
+)
 from crossrec.serving.releases.versions import list_versions
 
 DAY = 86_400
@@ -136,3 +143,18 @@ def test_a_bundle_with_a_newer_catalogue_says_of_which_release_its_models_are(tm
     (found,) = read_records(str(tmp_path), "shop")
     assert (found.models_from, found.catalogue) == (3, "files of today")
     assert found.trained_until == record(5, day=17).trained_until
+
+
+def test_encoders_of_texts_are_part_of_the_record_where_a_bundle_has_them(tmp_path):
+    bundle = artifacts.ServingBundle()
+    inputs = {}
+    for name in (*PARTS, *OF_TEXTS):
+        inputs[name] = [standard_artifacts.Model()]
+        inputs[name][0].uri = f"/{name}/4"
+    record_parts(bundle, inputs, interactions("data 4-code", 17))
+    found = record_of(bundle, 4)
+    assert found.artifacts == {**record(4).artifacts, "text_encoders": "/text_encoders/4",
+                               "text_embeddings": "/text_embeddings/4"}  # fmt: skip
+    write_record(found, str(tmp_path), "shop")
+    previous = look_up(tmp_path, {}, day=20)
+    assert previous.version == 4 and previous.artifacts == found.artifacts

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import posixpath
 import uuid
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO, NamedTuple
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import BinaryIO, Generic, NamedTuple, TypeVar
 
 import pyarrow as pa
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+
+_RECORD = "record"
+Key = TypeVar("Key", bound=Hashable)
 
 
 class Place(NamedTuple):
@@ -28,8 +31,8 @@ class Place(NamedTuple):
     pieces: tuple[tuple[int, int], ...]
 
 
-class Spill:
-    """One file with rows of many partitions."""
+class Spill(Generic[Key]):
+    """One file with rows of many partitions, which are told apart by numbers or other keys."""
 
     def __init__(self, directory: str) -> None:
         """Begin without a file: it is made with the first rows.
@@ -41,9 +44,9 @@ class Spill:
         self._path = posixpath.join(directory, uuid.uuid4().hex)
         self._sink: BinaryIO | None = None
         self._end = 0
-        self._pieces: dict[int, list[tuple[int, int]]] = {}
+        self._pieces: dict[Key, list[tuple[int, int]]] = {}
 
-    def write(self, partition: int, rows: pa.RecordBatch) -> None:
+    def write(self, partition: Key, rows: pa.RecordBatch) -> None:
         """Append rows of a partition."""
         if self._sink is None:
             self._sink = FileSystems.create(self._path, compression_type=CompressionTypes.UNCOMPRESSED)
@@ -52,8 +55,12 @@ class Spill:
         self._pieces.setdefault(partition, []).append((self._end, len(packed)))
         self._end += len(packed)
 
-    def close(self) -> Iterator[tuple[int, Place]]:
-        """End the file; number of each partition in it, and where its rows lie."""
+    def write_records(self, partition: Key, records: Sequence[bytes]) -> None:
+        """Append records of a partition, which are rows of one column."""
+        self.write(partition, pa.record_batch([pa.array(records, pa.binary())], [_RECORD]))
+
+    def close(self) -> Iterator[tuple[Key, Place]]:
+        """End the file; each partition in it, and where its rows lie."""
         if self._sink is not None:
             self._sink.close()
         for partition, pieces in self._pieces.items():
@@ -69,6 +76,12 @@ def read_places(places: Iterable[Place]) -> pa.Table:
                 stream.seek(offset)
                 tables.append(pa.ipc.open_stream(stream.read(length)).read_all())
     return pa.concat_tables(tables).combine_chunks()
+
+
+def read_records(places: Iterable[Place]) -> list[bytes]:
+    """Read the records of a partition, in any order."""
+    found: list[bytes] = read_places(places)[_RECORD].to_pylist()
+    return found
 
 
 def _pack(batch: pa.RecordBatch) -> bytes:

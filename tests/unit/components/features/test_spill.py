@@ -4,8 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from crossrec.components.example_gen.ingest import partition
-from crossrec.components.example_gen.spill import Spill, read_places
-from tests.unit.components.example_gen.support import make_config, run_interactions, run_items, write_tables
+from crossrec.components.features.spill import Spill, read_places, read_records
 
 
 def batch(start, rows):
@@ -41,9 +40,10 @@ def test_without_rows_there_is_no_file(tmp_path):
     assert not (tmp_path / "spilled").exists()
 
 
-def test_nothing_of_it_is_left_beside_the_examples(tmp_path):
-    write_tables(tmp_path)
-    items = run_items(make_config(), tmp_path, tmp_path / "items")
-    examples = run_interactions(make_config(), tmp_path, tmp_path / "interactions", items)
-    for artifact in (items, examples):
-        assert not [path for path in (tmp_path / artifact.uri).iterdir() if "spill" in path.name]
+def test_records_come_back_to_the_byte_whatever_tells_partitions_apart(tmp_path):
+    written = {("train", 0): [b"", b"\x00\xff", b"a" * 70_000], ("test", 3): [b"one"]}
+    spill = Spill(str(tmp_path / "spilled"))
+    for key, records in written.items():
+        for record in records:
+            spill.write_records(key, [record])
+    assert {key: read_records([place]) for key, place in spill.close()} == written
