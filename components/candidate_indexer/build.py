@@ -76,7 +76,7 @@ def build_index(
     progress(f"{len(parts.members):,} partitions; choosing probes on {tuning.sum():,} queries")
     exact = ExactIndex(embeddings, removed=items.removed)
     truth = nearest(exact, queries, plain.depth)
-    probing = choose_probing(parts, queries[tuning], of[tuning], truth[tuning], config.recall_target)
+    probing = choose_probing(parts, queries[tuning], users[tuning], truth[tuning], config.recall_target)
     if config.type == "auto" and probing.probes > EXACT_FROM * len(parts.members):
         progress(f"{probing.probes:,} of {len(parts.members):,} partitions would be read: exact search is faster")
         return plain.model_copy(update={"seconds": time.perf_counter() - started}), None

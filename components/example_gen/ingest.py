@@ -13,9 +13,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from apache_beam.pvalue import AsSingleton, TaggedOutput
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.timestamp import MIN_TIMESTAMP
-from apache_beam.utils.windowed_value import WindowedValue
 
 from crossrec.components.errors import DataError
 from crossrec.components.example_gen.catalogue import Catalogue
@@ -30,7 +27,7 @@ from crossrec.components.example_gen.summary import Summary
 from crossrec.components.example_gen.table import TablePlan
 from crossrec.components.example_gen.time_split import find_cuts
 from crossrec.components.example_gen.verdict import judge_rows, judge_splits
-from crossrec.components.features.spill import Place, Spill, read_places
+from crossrec.components.features.spill import Place, Spill, at_end_of_bundle, read_places
 
 PARTITION_ROWS = 250_000
 """Rows that one worker sorts and writes in memory."""
@@ -148,10 +145,6 @@ def partition(batch: pa.RecordBatch, key: str, partitions: int) -> Iterator[tupl
         start = end
 
 
-def _windowed(value: Any) -> WindowedValue:
-    return WindowedValue(value, MIN_TIMESTAMP, [GlobalWindow()])
-
-
 def _read_catalogue(path: str, feature: str) -> Catalogue:
     return Catalogue.from_ids(read_texts(path, feature))
 
@@ -196,8 +189,8 @@ class _Read(beam.DoFn):
             summary.errors += (error,)
 
     def finish_bundle(self) -> Iterator[Any]:
-        yield TaggedOutput(_SUMMARY, _windowed(self._summary))
-        yield from map(_windowed, self._spill.close())
+        yield TaggedOutput(_SUMMARY, at_end_of_bundle(self._summary))
+        yield from map(at_end_of_bundle, self._spill.close())
 
 
 class _Write(beam.DoFn):

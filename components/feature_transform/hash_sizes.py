@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import apache_beam as beam
 import tensorflow as tf
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 from tfx.dsl.io import fileio
 
 from crossrec.components.feature_transform.distinct import DistinctCount
 from crossrec.components.features import preprocessing
 from crossrec.components.features.config import AUTO, Categorical, FeaturesConfig, Side, Text
+from crossrec.components.features.examples import parsed_batches
+from crossrec.components.features.spill import at_end_of_bundle
 from crossrec.components.progress import progress
 
 SHARE = 0.25
@@ -126,13 +126,11 @@ class _Count(beam.DoFn):
         """Counts the values of a file."""
         columns = {feature.transform_column for feature in self._features.values()}
         spec = {column: tf.io.VarLenFeature(tf.string) for column in columns}
-        for records in tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_BATCH):
-            raw = tf.io.parse_example(records, spec)
+        for raw in parsed_batches(path, spec, _BATCH):
             for name, feature in self._features.items():
                 values = preprocessing.hashed_values(raw[feature.transform_column], feature)
                 self._counts[name].add(tf.strings.to_hash_bucket_fast(values, 2**62).numpy())
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Yields what was counted."""
-        for item in self._counts.items():
-            yield WindowedValue(item, MIN_TIMESTAMP, [GlobalWindow()])
+        yield from map(at_end_of_bundle, self._counts.items())

@@ -9,11 +9,14 @@ from __future__ import annotations
 import posixpath
 import uuid
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import BinaryIO, Generic, NamedTuple, TypeVar
+from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
 
 import pyarrow as pa
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
 
 _RECORD = "record"
 Key = TypeVar("Key", bound=Hashable)
@@ -82,6 +85,11 @@ def read_records(places: Iterable[Place]) -> list[bytes]:
     """Read the records of a partition, in any order."""
     found: list[bytes] = read_places(places)[_RECORD].to_pylist()
     return found
+
+
+def at_end_of_bundle(value: Any) -> WindowedValue:
+    """A value as Beam wants it from ``finish_bundle``."""
+    return WindowedValue(value, MIN_TIMESTAMP, [GlobalWindow()])
 
 
 def _pack(batch: pa.RecordBatch) -> bytes:

@@ -144,6 +144,13 @@ class WarmStart:
             artifact.set_string_custom_property(PROPERTY, str(self.report))
 
 
+def previous_release(inputs: properties.Artifacts) -> PreviousRelease:
+    """The release that a run starts from; that of version 0, with no artifacts, where ``previous_model`` is no input."""
+    if not inputs.get("previous_model"):
+        return PreviousRelease()
+    return PreviousRelease.read(properties.uri(inputs, "previous_model"))
+
+
 def find_start(inputs: properties.Artifacts, model: str) -> WarmStart | None:
     """Where a trainer starts from.
 
@@ -154,9 +161,7 @@ def find_start(inputs: properties.Artifacts, model: str) -> WarmStart | None:
     Returns:
         None for a cold start.
     """
-    if not inputs.get("previous_model"):
-        return None
-    previous = PreviousRelease.read(properties.uri(inputs, "previous_model"))
+    previous = previous_release(inputs)
     return WarmStart(previous, model, properties.uri(inputs, "transform_graphs")) if previous.version else None
 
 

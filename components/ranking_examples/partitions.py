@@ -7,13 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 import apache_beam as beam
 import numpy as np
 import tensorflow as tf
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 from tfx.dsl.io import fileio
 
 from crossrec.components.features.schema import USER
-from crossrec.components.features.spill import Place, Spill, read_records
+from crossrec.components.features.spill import Place, Spill, at_end_of_bundle, read_records
 
 # Many at once, so that what one worker has of one partition comes in few pieces.
 _BATCH = 16_384
@@ -85,4 +83,4 @@ class _Write(beam.DoFn):
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Closes the file."""
         for (part, split), place in self._spill.close():
-            yield WindowedValue((part, (split, place)), MIN_TIMESTAMP, [GlobalWindow()])
+            yield at_end_of_bundle((part, (split, place)))

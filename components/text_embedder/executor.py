@@ -21,7 +21,7 @@ from tfx.types import artifact_utils
 from crossrec.components import properties
 from crossrec.components.features.encodings import Encoding
 from crossrec.components.features.item_table import Array
-from crossrec.components.modeling.warm_start import PreviousRelease
+from crossrec.components.modeling.warm_start import previous_release
 from crossrec.components.progress import progress
 from crossrec.components.text.report import EncoderReport
 from crossrec.components.text_embedder import clusters
@@ -79,9 +79,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 + (f"; {found.damaged_files:,} damaged files of the cache were made again" * bool(found.damaged_files))
             )
         embeddings = properties.uri(output_dict, "text_embeddings")
-        previous = PreviousRelease()
-        if input_dict.get("previous_model"):
-            previous = PreviousRelease.read(properties.uri(input_dict, "previous_model"))
+        previous = previous_release(input_dict)
         centres = _find_centres(config, tables, former_centres(previous, digests))
         for (key, count), groups in centres.items():
             clusters.write_centres(clusters.centres_path(embeddings, key, count), groups)

@@ -8,14 +8,12 @@ from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 from tfx.dsl.io import fileio
 
 from crossrec.components.features.encodings import Encoding, columns_by_encoder
 from crossrec.components.features.examples import parsed_batches
-from crossrec.components.features.spill import Place, Spill, read_records
+from crossrec.components.features.spill import Place, Spill, at_end_of_bundle, read_records
 from crossrec.components.text_embedder.cache import prefix_of
 
 ITEM, TRAIN = 1, 2
@@ -104,8 +102,7 @@ class _ReadTexts(beam.DoFn):
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Closes the file."""
-        for group, place in self._spill.close():
-            yield WindowedValue((group, place), MIN_TIMESTAMP, [GlobalWindow()])
+        yield from map(at_end_of_bundle, self._spill.close())
 
     def _write(self, found: Mapping[str, set[bytes]], mark: int) -> None:
         for key, texts in found.items():

@@ -11,7 +11,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 from crossrec.components import properties
-from crossrec.components.modeling.warm_start import PreviousRelease
+from crossrec.components.modeling.warm_start import previous_release
 from crossrec.components.progress import progress
 from crossrec.components.text_encoder.config import TextEncodersConfig
 from crossrec.components.text_encoder.fingerprint import fingerprint_of
@@ -42,9 +42,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             use.encoder.key: posixpath.join(properties.uri(output_dict, "text_encoders"), use.encoder.key)
             for use in config.uses
         }
-        previous = PreviousRelease()
-        if input_dict.get("previous_model"):
-            previous = PreviousRelease.read(properties.uri(input_dict, "previous_model"))
+        previous = previous_release(input_dict)
         wanted = [use for use in config.uses if not keep(previous, use, directories[use.encoder.key])]
         if not wanted:
             return

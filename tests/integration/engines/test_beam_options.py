@@ -1,5 +1,7 @@
 """Options of Beam on their way from the spec to the nodes."""
 
+import tempfile
+
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
@@ -45,7 +47,8 @@ def packed(options):
     return make_beam_dependency_flags(options)[len(options) :]
 
 
-def test_tfx_packs_nothing_for_workers_of_this_machine(made):
+def test_tfx_packs_nothing_for_workers_of_this_machine(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     spec, locations = made
     several = ("--direct_running_mode=multi_processing", "--direct_num_workers=4")
     for beam in ({}, {ALL: several}, {"CrossSelector": several}, {ALL: ("--runner=DirectRunner",)}):
