@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ml_metadata.proto.metadata_store_pb2 import ConnectionConfig
 from tfx import types
 from tfx.components import SchemaGen
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
@@ -60,7 +61,8 @@ class Locations:
     Attributes:
         data: Directory that the spec's relative paths start from.
         root: The run root: artifacts, metadata, checkpoints, caches, releases and logs lie below it.
-        data_is_here: Whether the data can be looked at while the graph is built.
+        data_is_here: Whether the pipeline runs on this machine, so that the data can be looked at while the graph is
+            built, and ML Metadata kept in a file.
         cache: What later runs of any spec can use, such as vectors of texts, lies below it; below the root if left
             out.
     """
@@ -122,8 +124,13 @@ def build(spec: Spec, locations: Locations, cache: bool = True, publish: bool = 
         pipeline_root=locations.artifacts,
         components=components,
         enable_cache=cache,
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(locations.metadata),
+        metadata_connection_config=_metadata_store(locations),
     )
+
+
+def _metadata_store(locations: Locations) -> ConnectionConfig | None:
+    """None where the runner has one of its own: TFX would make its directory here."""
+    return metadata.sqlite_metadata_connection_config(locations.metadata) if locations.data_is_here else None
 
 
 def never_cached(spec: Spec) -> tuple[str, ...]:

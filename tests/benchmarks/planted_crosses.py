@@ -12,15 +12,13 @@ ROWS, SMALL_ROWS = 100_000, 10_000
 METRICS = {"auc": "ranking/click/auc", "log_loss": "ranking/click/log_loss", "ndcg@10": "end_to_end/ndcg@10"}
 
 
-def compare(seed: int, rows: int, folder: Path, small: bool) -> dict[str, float]:
+def compare(seed: int, rows: int, folder: Path) -> dict[str, float]:
     """The figures of one seed, with crosses, without, and of popularity."""
     data, root = folder / f"data-{seed}", folder / f"root-{seed}"
     simulate(data, rows, seed)
     spec = example("marketplace")
     for section in ("retrieval", "ranking"):
         spec[section]["training"]["seed"] = seed
-        if small:
-            spec[section]["training"]["epochs"] = 1
     crossed = run(spec, data, root)["metrics"]
     spec["ranking"]["crosses"] = []
     plain = run(spec, data, root)["metrics"]
@@ -40,4 +38,4 @@ def conclude(figures: dict[str, list[float]]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    over_seeds(compare, (ROWS, SMALL_ROWS), __doc__, "one epoch", conclude)
+    over_seeds(compare, (ROWS, SMALL_ROWS), __doc__, conclude)

@@ -58,15 +58,14 @@ def simulate(data: Path, rows: int, seed: int) -> None:
     )
 
 
-Compare = Callable[[int, int, Path, bool], dict[str, float]]
-"""Measures one seed: seed, rows of the marketplace, folder for whatever is made, and whether the run is a small one."""
+Compare = Callable[[int, int, Path], dict[str, float]]
+"""Measures one seed: seed, rows of the marketplace, folder for whatever is made."""
 
 
 def over_seeds(
     compare: Compare,
     rows: tuple[int, int],
     description: str | None,
-    small: str = "",
     conclude: Callable[[dict[str, list[float]]], dict[str, float]] = lambda figures: {},
 ) -> None:
     """The command line of a benchmark on simulated marketplaces; the last line that it prints is JSON.
@@ -75,20 +74,19 @@ def over_seeds(
         compare: Measures one seed.
         rows: Of a full run, and of a small one.
         description: For ``--help``.
-        small: What else a small run leaves out, for ``--help``.
         conclude: Makes further figures of those of all seeds, which are beside the means.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=rows[0])
-    parser.add_argument("--small", action="store_true", help=f"one seed, {rows[1]:,} rows{small and f', {small}'}")
+    parser.add_argument("--small", action="store_true", help=f"one seed, {rows[1]:,} rows")
     options = parser.parse_args()
     seeds, chosen = (1, rows[1]) if options.small else (options.seeds, options.rows)
     started = time.perf_counter()
     figures: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(seeds):
-            measured = compare(seed, chosen, Path(folder), options.small)
+            measured = compare(seed, chosen, Path(folder))
             print(f"seed {seed}: {shown(measured)}", flush=True)
             for name, value in measured.items():
                 figures.setdefault(name, []).append(value)

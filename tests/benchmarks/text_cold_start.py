@@ -102,7 +102,7 @@ def popularity(clicks: pd.DataFrame) -> dict[str, float]:
     return figures
 
 
-def make_spec(cuts: tuple[int, int], seed: int, small: bool) -> dict[str, Any]:
+def make_spec(cuts: tuple[int, int], seed: int) -> dict[str, Any]:
     """The example's spec, made for new items and users."""
     spec = example("marketplace")
     spec["data"]["split"] = {"validation_from": cuts[0], "test_from": cuts[1]}
@@ -112,20 +112,18 @@ def make_spec(cuts: tuple[int, int], seed: int, small: bool) -> dict[str, Any]:
     spec["crosses"].pop("auto")
     for section in ("retrieval", "ranking"):
         spec[section]["training"]["seed"] = seed
-        if small:
-            spec[section]["training"]["epochs"] = 3
     return spec
 
 
-def compare(seed: int, rows: int, folder: Path, small: bool) -> dict[str, float]:
+def compare(seed: int, rows: int, folder: Path) -> dict[str, float]:
     """The figures of one seed."""
     data, root = folder / f"data-{seed}", folder / f"root-{seed}"
     simulate(data, rows, seed)
     clicks, items, cuts = hide(data, seed)
-    run(make_spec(cuts, seed, small), data, root)
+    run(make_spec(cuts, seed), data, root)
     figures = {f"{kind}_clicks": float(clicks[kind].sum()) for kind in KINDS}
     return {**figures, **recall(clicks, newest_bundle(root)), **popularity(clicks), f"chance_recall@{K}": K / items}
 
 
 if __name__ == "__main__":
-    over_seeds(compare, (ROWS, SMALL_ROWS), __doc__, "three epochs")
+    over_seeds(compare, (ROWS, SMALL_ROWS), __doc__)

@@ -25,8 +25,10 @@ def run(capfd, *arguments):
     return code, out, error
 
 
-def test_file_and_overview(spec_file, tmp_path, capfd):
-    output = tmp_path / "pipeline.yaml"
+def test_file_and_overview(spec_file, tmp_path, capfd, monkeypatch):
+    output, current = tmp_path / "pipeline.yaml", tmp_path / "current"
+    current.mkdir()
+    monkeypatch.chdir(current)
     code, out, error = run(capfd, spec_file(), "--runner", "kubeflow", "-o", output, "--image", "other/crossrec:2")
     assert (code, error) == (0, "")
     spec, platform = yaml.safe_load_all(output.read_text(encoding="utf-8"))
@@ -47,6 +49,7 @@ def test_file_and_overview(spec_file, tmp_path, capfd):
         f"Next: crossrec submit {output} --endpoint http://HOST:PORT --wait",
     ]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert not list(current.iterdir())
 
 
 def test_an_unknown_node_writes_nothing(spec_file, tmp_path, capfd):
