@@ -12,10 +12,11 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
+from tfx.dsl.io import fileio
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from crossrec.components.candidate_indexer.index import ExactIndex, read_embeddings
-from crossrec.components.features.examples import record_batch, write_whole
+from crossrec.components.features.examples import parsed_batches, record_batch, write_whole
 from crossrec.components.features.item_table import Array, ItemTable
 from crossrec.components.features.schema import ITEM_ROW, TIMESTAMP, USER, FeatureSchema, label_key
 from crossrec.components.features.spill import Place
@@ -23,11 +24,11 @@ from crossrec.components.modeling import inputs
 from crossrec.components.ranking_examples.config import RankingExamplesConfig
 from crossrec.components.ranking_examples.lists import list_batches
 from crossrec.components.ranking_examples.partitions import by_user, read_partition
-from crossrec.components.ranking_examples.sampling import KnownPairs, ranking_rows
+from crossrec.components.ranking_examples.sampling import Drawable, ranking_rows
 from crossrec.components.retrieval_trainer import train
 
 SPLITS = ("train", "validation", "test")
-_BATCH = 2048
+_BATCH, _LOGGED_BATCH = 2048, 16_384
 _DAY = 86_400
 
 
@@ -97,27 +98,47 @@ def add_examples(pipeline: beam.Pipeline, patterns: Mapping[str, str], make: Mak
         patterns: Transformed interactions of each split.
         make: Turns the rows of one partition of users into examples.
     """
-    if make.needs_latest:
-        latest = (
-            pipeline
-            | "ReadTimes" >> beam.io.ReadFromTFRecord(patterns["train"])
-            | "BatchTimes" >> beam.BatchElements(min_batch_size=256, max_batch_size=_BATCH)
-            | "LatestOfBatch" >> beam.Map(_latest)
-            | "Latest" >> beam.CombineGlobally(_max_or_zero)
-        )
-    else:
-        latest = pipeline | "NoLatest" >> beam.Create([0])
+    logged = (
+        pipeline
+        | "TrainFiles" >> beam.Create(sorted(fileio.glob(patterns["train"])))
+        | "SpreadTrain" >> beam.Reshuffle()
+        | "LoggedOfFile" >> beam.Map(Logged.read)
+        | "Logged" >> beam.CombineGlobally(Logged.joined)
+    )
     divided = by_user(pipeline, patterns, make.shards.partitions, make.shards.temporary)
-    divided | "Make" >> beam.ParDo(make, beam.pvalue.AsSingleton(latest))
+    divided | "Make" >> beam.ParDo(make, beam.pvalue.AsSingleton(logged))
 
 
-def _latest(records: list[bytes]) -> int:
-    times = tf.io.parse_example(records, {TIMESTAMP: tf.io.FixedLenFeature([1], tf.int64)})[TIMESTAMP]
-    return int(times.numpy().max())
+@dataclass(frozen=True)
+class Logged:
+    """What the logged rows of training say as a whole.
 
+    Attributes:
+        latest: Time of the last one, Unix seconds.
+        items: Rows of the items that they show, int64 ``[n]``, sorted.
+    """
 
-def _max_or_zero(times: Iterable[int]) -> int:
-    return max(times, default=0)
+    latest: int
+    items: Array
+
+    @classmethod
+    def read(cls, path: str) -> Logged:
+        """Of a file of transformed interactions."""
+        spec = {name: tf.io.FixedLenFeature([1], tf.int64) for name in (TIMESTAMP, ITEM_ROW)}
+        return cls.joined(
+            cls(int(rows[TIMESTAMP].numpy().max()), np.unique(rows[ITEM_ROW].numpy()))
+            for rows in parsed_batches(path, spec, _LOGGED_BATCH)
+        )
+
+    @classmethod
+    def joined(cls, parts: Iterable[Logged]) -> Logged:
+        """Of all parts together."""
+        found = list(parts)
+        items = [part.items for part in found]
+        return cls(
+            max((part.latest for part in found), default=0),
+            np.unique(np.concatenate(items)) if items else np.zeros(0, np.int64),
+        )
 
 
 class MakeExamples(beam.DoFn):
@@ -130,23 +151,18 @@ class MakeExamples(beam.DoFn):
         self._directories, self._spec, self._config = dict(directories), dict(spec), config.model_dump_json()
         self.shards = shards
 
-    @property
-    def needs_latest(self) -> bool:
-        """Whether the time of the last training row matters."""
-        return RankingExamplesConfig.model_validate_json(self._config).last_days is not None
-
     def setup(self) -> None:
         """Loads the retrieval model."""
         self._parameters = RankingExamplesConfig.model_validate_json(self._config)
         self._retrieval = Retrieval(self._directories, self._parameters.negatives.from_top)
         self._encoder = RecordBatchToExamplesEncoder()
 
-    def process(self, element: tuple[int, Iterable[tuple[str, Place]]], latest: int) -> None:
+    def process(self, element: tuple[int, Iterable[tuple[str, Place]]], logged: Logged) -> None:
         """Writes the examples of a partition, in the same order in every run.
 
         Args:
             element: A partition's number, and where its rows lie, by split.
-            latest: Time of the last training row, Unix seconds.
+            logged: Of all rows of training.
         """
         partition, places = element
         records = read_partition(places, SPLITS)
@@ -162,16 +178,16 @@ class MakeExamples(beam.DoFn):
                 items.append(batch[ITEM_ROW][positive, 0])
             if not batches:
                 continue
-            known = KnownPairs.of(np.concatenate(users), np.concatenate(items))
+            drawable = Drawable.of(np.concatenate(users), np.concatenate(items), logged.items)
             rng = np.random.default_rng([self._parameters.seed, partition, zlib.crc32(split.encode())])
             if split == "train" and self._parameters.last_days is not None:
-                batches = since(batches, latest - self._parameters.last_days * _DAY)
-            self.shards.write(split, partition, self._encoded(batches, known, rng))
+                batches = since(batches, logged.latest - self._parameters.last_days * _DAY)
+            self.shards.write(split, partition, self._encoded(batches, drawable, rng))
 
     def _encoded(
-        self, batches: Iterable[dict[str, Array]], known: KnownPairs, rng: np.random.Generator
+        self, batches: Iterable[dict[str, Array]], drawable: Drawable, rng: np.random.Generator
     ) -> Iterator[bytes]:
-        made = (ranking_rows(batch, self._retrieval.search, known, self._parameters, rng) for batch in batches)
+        made = (ranking_rows(batch, self._retrieval.search, drawable, self._parameters, rng) for batch in batches)
         for rows in _record_batches(made, self._parameters.lists):
             yield from self._encoder.encode(rows)
 

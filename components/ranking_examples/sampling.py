@@ -27,21 +27,31 @@ Search = Callable[[dict[str, Array], Array], tuple[Array, Array, Array]]
 
 
 @dataclass(frozen=True)
-class KnownPairs:
-    """Pairs of user and item that are positives, as sorted 63-bit keys."""
+class Drawable:
+    """Which items may be drawn as negatives of which users.
 
-    keys: Array
+    Attributes:
+        positives: The pairs of user and item that are positives, as sorted 63-bit keys.
+        logged: Rows of the items that some row of training shows, sorted. Nobody can have liked the others: as
+            negatives they would teach that new items are bad.
+    """
+
+    positives: Array
+    logged: Array
 
     @classmethod
-    def of(cls, users: Array, rows: Array) -> KnownPairs:
-        """From users int64 ``[n]`` (hashed) and item rows ``[n]``."""
-        return cls(np.unique(_pair_keys(users, rows)))
+    def of(cls, users: Array, rows: Array, logged: Array) -> Drawable:
+        """From the positives, users int64 ``[n]`` (hashed) and item rows ``[n]``, and the items that were logged.
 
-    def contain(self, users: Array, rows: Array) -> Array:
-        """Whether each pair is known; users ``[n]``, rows ``[n, k]``; bool ``[n, k]``."""
+        A negative row is an unknown item, and never drawn.
+        """
+        return cls(np.unique(_pair_keys(users, rows)), np.unique(logged[logged >= 0]))
+
+    def allows(self, users: Array, rows: Array) -> Array:
+        """Whether each item may be a negative; users ``[n]``, rows ``[n, k]``; bool ``[n, k]``."""
         keys = _pair_keys(np.repeat(users, rows.shape[1]), rows.reshape(-1))
-        found: Array = find(self.keys, keys) >= 0
-        return found.reshape(rows.shape)
+        free: Array = (find(self.positives, keys) < 0).reshape(rows.shape) & (find(self.logged, rows) >= 0)
+        return free
 
 
 def _pair_keys(users: Array, rows: Array) -> Array:
@@ -49,14 +59,14 @@ def _pair_keys(users: Array, rows: Array) -> Array:
 
 
 def ranking_rows(
-    batch: dict[str, Array], search: Search, known: KnownPairs, config: RankingExamplesConfig, rng: np.random.Generator
+    batch: dict[str, Array], search: Search, drawable: Drawable, config: RankingExamplesConfig, rng: np.random.Generator
 ) -> dict[str, Array]:
     """The logged rows with their retrieval score, and sampled negatives below them.
 
     Args:
         batch: Transformed interactions ``{name: [B, width]}``.
         search: The retrieval model over its index.
-        known: Pairs that are positives, never drawn as negatives.
+        drawable: Which items may be negatives.
         config: How many negatives, from how far down the list.
         rng: Source of chance.
 
@@ -77,7 +87,7 @@ def ranking_rows(
     if not wanted or not len(positive):
         return logged
     candidates, candidate_scores = rows[positive], scores[positive]
-    free = ~known.contain(batch[USER][positive, 0], candidates) & (candidates >= 0)
+    free = drawable.allows(batch[USER][positive, 0], candidates)
     # Draws without replacement: the free candidates with the largest random keys.
     order = np.argsort(np.where(free, -rng.random(free.shape), 1.0), axis=1)[:, :wanted]
     taken = np.take_along_axis(free, order, 1).reshape(-1)

@@ -14,29 +14,34 @@ from crossrec.components.features.schema import (
     label_key,
 )
 from crossrec.components.ranking_examples.config import RankingExamplesConfig
-from crossrec.components.ranking_examples.sampling import KnownPairs, ranking_rows
+from crossrec.components.ranking_examples.sampling import Drawable, ranking_rows
 from crossrec.components.ranking_trainer.config import NegativesConfig
 
 ITEMS = 40
 
 
-def test_known_pairs_are_exactly_those_that_were_given():
+EVERY = np.arange(-1, ITEMS)
+NOBODY = Drawable.of(np.zeros(0, np.int64), np.zeros(0, np.int64), EVERY)
+
+
+def test_all_but_positives_and_items_that_nobody_was_shown_may_be_drawn():
     rng = np.random.default_rng(0)
     users = rng.choice(rng.integers(0, 2**62, 30), 200)
     rows = rng.integers(-1, ITEMS, 200)
-    known = KnownPairs.of(users, rows)
-    given = set(zip(users.tolist(), rows.tolist()))
+    logged = np.append(rng.permutation(ITEMS)[: ITEMS // 2], -1)
+    drawable = Drawable.of(users, rows, logged)
+    given, shown = set(zip(users.tolist(), rows.tolist())), set(logged.tolist())
     asked = np.unique(users)
-    grid = np.tile(np.arange(-1, ITEMS), (len(asked), 1))
-    found = known.contain(asked, grid)
+    found = drawable.allows(asked, np.tile(np.arange(-1, ITEMS), (len(asked), 1)))
     for (i, user), (j, row) in itertools.product(enumerate(asked.tolist()), enumerate(range(-1, ITEMS))):
-        assert found[i, j] == ((user, row) in given)
+        assert found[i, j] == ((user, row) not in given and row >= 0 and row in shown)
 
 
-def test_nothing_is_known_of_nothing():
-    known = KnownPairs.of(np.zeros(0, np.int64), np.zeros(0, np.int64))
-    assert not known.contain(np.array([1, 2]), np.array([[0], [1]])).any()
-    assert known.contain(np.zeros(0, np.int64), np.zeros((0, 3), np.int64)).shape == (0, 3)
+def test_no_positives_and_no_rows():
+    assert NOBODY.allows(np.array([1, 2]), np.array([[0, -1], [1, 2]])).tolist() == [[True, False], [True, True]]
+    assert NOBODY.allows(np.zeros(0, np.int64), np.zeros((0, 3), np.int64)).shape == (0, 3)
+    nothing = np.zeros(0, np.int64)
+    assert not Drawable.of(nothing, nothing, nothing).allows(np.array([1]), np.array([[0, 1]])).any()
 
 
 def batch_of(rows, positives, seed=0):
@@ -69,13 +74,13 @@ def searcher(top, short_by=0):
     return search
 
 
-def make(batch, retrieved, top, seed=0, weight=1.0, short_by=0, known=None):
+def make(batch, retrieved, top, seed=0, weight=1.0, short_by=0, drawable=None):
     positive = batch[label_key("clicked")][:, 0] > 0
-    known = known or KnownPairs.of(batch[USER][positive, 0], batch[ITEM_ROW][positive, 0])
+    drawable = drawable or Drawable.of(batch[USER][positive, 0], batch[ITEM_ROW][positive, 0], EVERY)
     config = RankingExamplesConfig(
         label="clicked", negatives=NegativesConfig(retrieved=retrieved, from_top=top, weight=weight)
     )
-    return ranking_rows(batch, searcher(top, short_by), known, config, np.random.default_rng(seed))
+    return ranking_rows(batch, searcher(top, short_by), drawable, config, np.random.default_rng(seed))
 
 
 def test_logged_rows_stay_as_they_are_with_their_retrieval_score():
@@ -123,8 +128,7 @@ def test_negatives_come_from_the_top_and_are_never_known_positives():
 
 def test_every_free_candidate_has_the_same_chance():
     batch = batch_of(1, 1)
-    nobody = KnownPairs.of(np.zeros(0, np.int64), np.zeros(0, np.int64))
-    drawn = [int(make(batch, 1, 5, seed, known=nobody)[ITEM_ROW][1, 0]) for seed in range(1000)]
+    drawn = [int(make(batch, 1, 5, seed, drawable=NOBODY)[ITEM_ROW][1, 0]) for seed in range(1000)]
     counts = np.unique(drawn, return_counts=True)[1]
     assert len(counts) == 5 and ((counts - 200) ** 2 / 200).sum() < 20
 
@@ -153,4 +157,4 @@ def test_fewer_candidates_than_wanted_give_fewer_negatives():
 def test_a_user_who_knows_everything_gets_no_negative():
     batch = batch_of(20, 20)
     users, rows = (a.reshape(-1) for a in np.meshgrid(np.unique(batch[USER]), np.arange(ITEMS)))
-    assert len(make(batch, 3, 10, known=KnownPairs.of(users, rows))[WEIGHT]) == 20
+    assert len(make(batch, 3, 10, drawable=Drawable.of(users, rows, EVERY))[WEIGHT]) == 20
