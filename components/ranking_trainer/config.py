@@ -63,6 +63,9 @@ class TaskConfig(Frozen):
 class NegativesConfig(Frozen):
     """Candidates that retrieval would have shown, as negatives beside the logged rows.
 
+    Items that no row of training shows are never drawn: nobody could like them, so that they would teach that new
+    items are bad.
+
     Attributes:
         retrieved: Negatives for each positive; 0 for logged rows only.
         from_top: They are drawn from the query's that many nearest items.
