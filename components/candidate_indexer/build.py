@@ -13,8 +13,9 @@ from crossrec.components.candidate_indexer.config import IndexConfig
 from crossrec.components.candidate_indexer.divide import IndexedItems, divide
 from crossrec.components.candidate_indexer.filters import Filters
 from crossrec.components.candidate_indexer.index import ExactIndex, read_embeddings
-from crossrec.components.candidate_indexer.partitioned import EXACT_FROM, PartitionedIndex, Probing
+from crossrec.components.candidate_indexer.partitioned import PartitionedIndex
 from crossrec.components.candidate_indexer.partitions import Partitions
+from crossrec.components.candidate_indexer.probing import Probing
 from crossrec.components.candidate_indexer.report import IndexReport
 from crossrec.components.candidate_indexer.tuning import choose_probing, nearest, recall
 from crossrec.components.errors import DataError
@@ -23,6 +24,8 @@ from crossrec.components.progress import progress
 
 # Below, scoring everything is as fast as choosing what to score.
 PARTITION_FROM = 30_000
+# Above, a search by partitions is hardly faster, for twice the memory.
+_MOST_PROBES = 0.25
 _PARTITIONS = "partitions.npz"
 
 
@@ -77,12 +80,12 @@ def build_index(
     exact = ExactIndex(embeddings, removed=items.removed)
     truth = nearest(exact, queries, plain.depth)
     probing = choose_probing(parts, queries[tuning], users[tuning], truth[tuning], config.recall_target)
-    if config.type == "auto" and probing.probes > EXACT_FROM * len(parts.members):
-        progress(f"{probing.probes:,} of {len(parts.members):,} partitions would be read: exact search is faster")
+    if config.type == "auto" and probing.probes > _MOST_PROBES * len(parts.members):
+        progress(f"{probing.probes:,.0f} of {len(parts.members):,} partitions would be read: exact search is faster")
         return plain.model_copy(update={"seconds": time.perf_counter() - started}), None
     index = PartitionedIndex(exact, parts, probing, embeddings)
     measured = recall(nearest(index, queries[held_out], plain.depth), truth[held_out])
-    progress(f"{probing.probes:,} probes; recall@{plain.depth} {measured:.4f} on {held_out.sum():,} other queries")
+    progress(f"{probing.probes:,.1f} probes; recall@{plain.depth} {measured:.4f} on {held_out.sum():,} other queries")
     report = plain.model_copy(
         update={
             "type": "partitioned",
@@ -90,8 +93,10 @@ def build_index(
             "queries": int(held_out.sum()),
             "partitions": len(parts.members),
             "capacity": parts.members.shape[1],
-            "probes": probing.probes,
+            "probes": int(np.ceil(probing.probes)),
             "spread_weight": probing.spread_weight,
+            "rank": probing.rank,
+            "margin": probing.margin,
             "bytes": embeddings.nbytes + index.bytes,
             "seconds": time.perf_counter() - started,
         }
@@ -132,4 +137,5 @@ def load_index(
     parts = read_partitions(directory)
     if parts is None:
         return exact
-    return PartitionedIndex(exact, parts, Probing(report.probes, report.spread_weight), embeddings)
+    probing = Probing(report.probes, report.spread_weight, report.rank, report.margin)
+    return PartitionedIndex(exact, parts, probing, embeddings)

@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from crossrec.components.candidate_indexer import probing as choice
 from crossrec.components.candidate_indexer.index import ExactIndex
 from crossrec.components.candidate_indexer.partitions import Partitions
+from crossrec.components.candidate_indexer.probing import Probing
 from crossrec.components.features.item_table import Array
 
 # Scores of which only the highest competes in a first round; divides every capacity.
 _GROUP = 16
-# Exact search multiplies whole matrices, so that it is the faster one well before all partitions are looked at.
-EXACT_FROM = 0.25
+# Exact search multiplies whole matrices: for a batch it is the faster one before all partitions are looked at.
+_EXACT_FROM = 0.5
 
 
-@dataclass(frozen=True)
-class Probing:
-    """Which partitions a search looks at.
+class _Pairs(NamedTuple):
+    """The n pairs of a partition and a query that looks at it, by partition, then by query.
 
     Attributes:
-        probes: How many, where a request does not say.
-        spread_weight: Weight of a partition's spread beside the score of its centre.
+        parts: int32 ``[n]``, the partition.
+        queries: int32 ``[n]``, the query's place in the batch.
+        places: int32 ``[B, T]``, numbers of each query's pairs; n fills up.
     """
 
-    probes: int
-    spread_weight: float
+    parts: tf.Tensor
+    queries: tf.Tensor
+    places: tf.Tensor
 
 
 class PartitionedIndex(tf.Module):
     """The best k of the nearest partitions. Ties go to the lower row.
 
-    A partition is as good as the score of its centre, and better the wider its items are spread:
-    ``q c + weight |q| spread``. All its items are scored in float32. Where that gives fewer than k items, or where so
-    few pass the filters that most partitions would have to be looked at, all items are scored.
+    Which partitions a query looks at, see Probing. All their items are scored in float32. Where that gives fewer than
+    k items, or where the queries of a batch look at half of the partitions or more, all items are scored.
     """
 
     def __init__(self, exact: ExactIndex, partitions: Partitions, probing: Probing, embeddings: Array):
@@ -51,10 +53,9 @@ class PartitionedIndex(tf.Module):
         """
         super().__init__(name="partitioned_index")
         self.items, self.filters = exact.items, exact.filters
-        self._exact, self._default = exact, probing.probes
+        self._exact, self._probing = exact, probing
         self._count, self._capacity = partitions.members.shape
-        width = embeddings.shape[1]
-        self._width = width
+        self._width = embeddings.shape[1]
         extended = np.concatenate([partitions.centres, probing.spread_weight * partitions.spreads[:, None]], 1)
         self._centres = tf.Variable(extended, trainable=False, name="centres")
         self._members = tf.Variable(partitions.members.reshape(-1), trainable=False, name="members")
@@ -73,10 +74,10 @@ class PartitionedIndex(tf.Module):
             for name, codes in self.filters.codes.items()
         }
 
-    def with_probes(self, probes: int) -> PartitionedIndex:
-        """The same index, of whose partitions a search looks at another number."""
+    def with_margin(self, margin: float) -> PartitionedIndex:
+        """The same index, which looks at more or fewer partitions."""
         other = copy.copy(self)
-        other._default = probes
+        other._probing = Probing(0, self._probing.spread_weight, self._probing.rank, margin)
         return other
 
     @property
@@ -107,141 +108,172 @@ class PartitionedIndex(tf.Module):
             wanted: What ``filters.wanted`` gave. The fewer items pass, the more partitions are looked at.
         """
         k = min(k, self.items)
-        least = min(-(-k // self._capacity) + 1, self._count)
-        default = min(max(self._default, least), self._count)
 
         def exact() -> tuple[tf.Tensor, tf.Tensor]:
             return self._exact.search(queries, exclude, k, None, wanted)
 
-        if probes is None and not wanted:
-            return self._or_exact(self._probe(queries, exclude, k, default, None, wanted), exact)
-        count = tf.fill([tf.shape(queries)[0]], default)
-        if probes is not None:
-            given = tf.cast(tf.clip_by_value(probes, 0, self._count), tf.int32)
-            count = tf.where(given > 0, tf.maximum(given, least), count)
-        if wanted:
-            share = tf.maximum(self.filters.shares(wanted), 0.5 / self.items)
-            scaled = tf.math.ceil(tf.cast(count, tf.float32) / share)
-            count = tf.cast(tf.minimum(scaled, float(self._count)), tf.int32)
-        most = tf.maximum(tf.reduce_max(count), least)
-        found: tuple[tf.Tensor, tf.Tensor] = tf.cond(
-            most > max(default, int(EXACT_FROM * self._count)),
-            exact,
-            lambda: self._or_exact(self._probe(queries, exclude, k, most, count, wanted), exact),
-        )
+        def probe() -> tuple[tf.Tensor, tf.Tensor]:
+            found = self._probe(queries, exclude, k, _pairs(chosen, places), wanted)
+            best: tuple[tf.Tensor, tf.Tensor] = tf.cond(
+                tf.reduce_any(tf.math.is_inf(found[0][:, -1])), exact, lambda: found
+            )
+            return best
+
+        chosen = self._choose(queries, k, probes, wanted)
+        places = tf.where(chosen)
+        batch, pairs = tf.shape(queries)[0], tf.shape(places)[0]
+        # A query that is not a number looks at nothing.
+        few = (pairs >= batch) & (pairs <= max(1, int(_EXACT_FROM * self._count)) * batch)
+        found: tuple[tf.Tensor, tf.Tensor] = tf.cond(few, probe, exact)
         return found
 
-    def _or_exact(
-        self, found: tuple[tf.Tensor, tf.Tensor], exact: Callable[[], tuple[tf.Tensor, tf.Tensor]]
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What was found, or all scores where a list is short."""
-        best: tuple[tf.Tensor, tf.Tensor] = tf.cond(tf.reduce_any(found[1][:, -1] < 0), exact, lambda: found)
-        return best
+    def _choose(
+        self, queries: tf.Tensor, k: int, probes: tf.Tensor | None, wanted: Mapping[str, tf.Tensor] | None
+    ) -> tf.Tensor:
+        """Whether a partition is looked at by a query, bool ``[P, B]``."""
+        # So many hold k items though one of them is nearly empty.
+        least = min(-(-k // self._capacity) + 1, self._count)
+        lengths = tf.norm(queries, axis=1)
+        nearness = tf.matmul(tf.concat([queries, lengths[:, None]], 1), self._centres, transpose_b=True)
+        lowest = choice.limits(nearness, lengths, self._probing, least)
+        if probes is not None or wanted:
+            shares = tf.maximum(self.filters.shares(wanted), 0.5 / self.items) if wanted else None
+            lowest = choice.moved(nearness, lowest, least, probes, shares)
+        return tf.transpose(nearness) >= lowest
 
     def _probe(
         self,
         queries: tf.Tensor,
         exclude: tf.Tensor,
         k: int,
-        probes: int | tf.Tensor,
-        count: tf.Tensor | None,
+        pairs: _Pairs,
         wanted: Mapping[str, tf.Tensor] | None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The best k of the first ``probes`` partitions of each query, of which ``count`` ``[B]`` count."""
-        lengths = tf.norm(queries, axis=1, keepdims=True)
-        nearness = tf.matmul(tf.concat([queries, lengths], 1), self._centres, transpose_b=True)
-        parts = tf.math.top_k(nearness, probes, sorted=count is not None).indices
-        scores = self._scores(queries, parts)
-        if count is not None:
-            ahead = tf.range(probes)[None, :] < count[:, None]
-            scores = tf.where(ahead[:, :, None], scores, float("-inf"))
+        """The best k of the partitions that each query looks at."""
+        scores = self._scores(queries, pairs)
         if wanted:
-            codes = {name: self._flat(tf.gather(table, parts)) for name, table in self._codes.items()}
-            passing = tf.reshape(self.filters.passes(wanted, codes), tf.shape(scores))
-            scores = tf.where(passing, scores, float("-inf"))
-        scores = tf.cond(tf.size(exclude) > 0, lambda: self._without(scores, exclude, parts), lambda: scores)
-        return self._best(self._flat(scores), parts, k)
+            scores = self._filtered(scores, pairs, wanted)
+        scores = tf.cond(tf.size(exclude) > 0, lambda: self._without(scores, exclude, pairs), lambda: scores)
+        return self._best(scores, pairs, k)
 
-    def _scores(self, queries: tf.Tensor, parts: tf.Tensor) -> tf.Tensor:
-        """Scores of all places of partitions ``[B, T]``, float32 ``[B, T, C]``, -inf where no item is.
+    def _scores(self, queries: tf.Tensor, pairs: _Pairs) -> tf.Tensor:
+        """Scores of all places of each pair's partition, float32 ``[n, C]``, -inf where no item is.
 
-        A sparse matrix whose row for each query and partition holds the query at the partition's places, times the
-        table: the one core operation that reads chosen parts of a table and multiplies them without a copy.
+        A sparse matrix whose row for each pair holds the query at the partition's places, times the table: the one
+        core operation that reads chosen parts of a table and multiplies them without a copy. Entries are multiplied as
+        they come: pairs of one partition come one after another, so that it is read from memory once and then lies in
+        the processor's cache.
         """
-        shape = tf.shape(parts)
-        rows = shape[0] * shape[1]
-        # Entries are multiplied as they come. Queries that look at the same partition come one after another, so that
-        # it is read from memory once and then lies in the processor's cache.
-        flat = tf.reshape(parts, [-1])
-        numbers = tf.argsort(flat)
-        first = tf.gather(flat, numbers) * (self._width + 1)
+        first = tf.cast(pairs.parts, tf.int64) * (self._width + 1)
         # Pairs of int32 (row, column) are made as one int64, the lower half first as on all platforms of TensorFlow.
         high = tf.constant(2**32, tf.int64)
-        starts = tf.cast(numbers, tf.int64) + tf.cast(first, tf.int64) * high
-        pairs = starts[:, None] + tf.range(self._width + 1, dtype=tf.int64)[None, :] * high
-        values = tf.gather(tf.pad(queries, [[0, 0], [0, 1]], constant_values=1.0), numbers // tf.maximum(shape[1], 1))
-        products = tf.raw_ops.SparseTensorDenseMatMul(
-            a_indices=tf.reshape(tf.bitcast(pairs, tf.int32), [-1, 2]),
+        starts = tf.range(tf.size(first, tf.int64)) + first * high
+        entries = starts[:, None] + tf.range(self._width + 1, dtype=tf.int64)[None, :] * high
+        values = tf.gather(tf.pad(queries, [[0, 0], [0, 1]], constant_values=1.0), pairs.queries)
+        scores: tf.Tensor = tf.raw_ops.SparseTensorDenseMatMul(
+            a_indices=tf.reshape(tf.bitcast(entries, tf.int32), [-1, 2]),
             a_values=tf.reshape(values, [-1]),
-            a_shape=tf.stack([tf.cast(rows, tf.int64), tf.constant(self._table.shape[0], tf.int64)]),
+            a_shape=tf.stack([tf.size(first, tf.int64), tf.constant(self._table.shape[0], tf.int64)]),
             b=self._table,
         )
-        return tf.reshape(products, [shape[0], shape[1], self._capacity])
+        return scores
 
-    def _without(self, scores: tf.Tensor, exclude: tf.Tensor, parts: tf.Tensor) -> tf.Tensor:
-        """Scores ``[B, T, C]`` with those of excluded rows ``[B, E]`` lowered to -inf."""
+    def _filtered(self, scores: tf.Tensor, pairs: _Pairs, wanted: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Scores ``[n, C]`` with those of items that do not pass lowered to -inf."""
+        accepted = {name: tf.gather(codes, pairs.queries) for name, codes in wanted.items()}
+        codes = {name: tf.gather(table, pairs.parts) for name, table in self._codes.items()}
+        return tf.where(self.filters.passes(accepted, codes), scores, float("-inf"))
+
+    def _without(self, scores: tf.Tensor, exclude: tf.Tensor, pairs: _Pairs) -> tf.Tensor:
+        """Scores ``[n, C]`` with those of excluded rows ``[B, E]`` lowered to -inf."""
         slots = tf.gather(self._slots, tf.maximum(exclude, 0))
+        parts = tf.gather(tf.concat([pairs.parts, [self._count]], 0), pairs.places)
         there = (slots[:, :, None] // self._capacity == parts[:, None, :]) & (exclude >= 0)[:, :, None]
         found = tf.where(there)
+        numbers = tf.gather_nd(pairs.places, tf.gather(found, [0, 2], axis=1))
         columns = tf.gather_nd(slots % self._capacity, found[:, :2])
-        places = tf.stack([found[:, 0], found[:, 2], tf.cast(columns, tf.int64)], 1)
-        return tf.tensor_scatter_nd_update(scores, places, tf.fill([tf.shape(places)[0]], float("-inf")))
+        lowered = tf.fill([tf.shape(found)[0]], float("-inf"))
+        return tf.tensor_scatter_nd_update(scores, tf.stack([numbers, columns], 1), lowered)
 
-    def _best(self, scores: tf.Tensor, parts: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """The best k of scores ``[B, T C]``, and their rows."""
-        batch, length = tf.shape(scores)[0], tf.shape(scores)[1]
+    def _best(self, scores: tf.Tensor, pairs: _Pairs, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """The best k of each query's scores, and their rows, which mean nothing where a score is -inf."""
+        across = self._capacity // _GROUP
+        groups = tf.reshape(scores, [-1, _GROUP])
+        tops = _spread(tf.reshape(tf.reduce_max(groups, 1), [-1, across]), pairs)
         # One more than wanted shows whether a tie is cut.
-        depth = tf.minimum(k + 1, length)
-        groups = tf.reshape(scores, [batch, length // _GROUP, _GROUP])
+        depth = tf.minimum(k + 1, tf.shape(tops)[1] * _GROUP)
         # The best k items lie in the k groups of the best first items.
-        tops = tf.math.top_k(tf.reduce_max(groups, 2), tf.minimum(depth, length // _GROUP), sorted=False).indices
-        rivals = self._flat(tf.gather(groups, tops, batch_dims=1))
+        firsts, tops = tf.math.top_k(tops, tf.minimum(depth, tf.shape(tops)[1]), sorted=False)
+        last = tf.shape(scores)[0] - 1
+        # Where a query has fewer pairs than others, groups of others fill up; the minimum takes them out.
+        numbers = tf.minimum(tf.gather(pairs.places, tops // across, batch_dims=1), last) * across + tops % across
+        rivals = _flat(tf.minimum(tf.gather(groups, numbers), firsts[:, :, None]))
         values, places = tf.math.top_k(rivals, depth)
-        slots = tf.gather(tops, places // _GROUP, batch_dims=1) * _GROUP + places % _GROUP
-        rows = self._rows(parts, slots)
-        tied = tf.reduce_any((values[:, 1:] == values[:, :-1]) & tf.math.is_finite(values[:, 1:]))
+        slots = tf.gather(numbers, places // _GROUP, batch_dims=1) * _GROUP + places % _GROUP
+        part = tf.gather(pairs.parts, slots // self._capacity)
+        rows = tf.gather(self._members, part * self._capacity + slots % self._capacity)
+        equal = (values[:, 1:] == values[:, :-1]) & tf.math.is_finite(values[:, 1:])
         best, rows = tf.cond(
-            tied,
-            lambda: self._tied(scores, parts, values[:, :k], rows[:, :k]),
+            tf.reduce_any(equal),
+            lambda: tf.cond(
+                tf.reduce_any(equal[:, k - 1 :]),
+                lambda: self._cut(scores, pairs, values[:, :k], rows[:, :k]),
+                lambda: _ordered(values[:, :k], rows[:, :k], k),
+            ),
             lambda: (values[:, :k], rows[:, :k]),
         )
         best.set_shape([None, k])
         rows.set_shape([None, k])
-        return best, tf.where(tf.math.is_inf(best), tf.constant(-1, tf.int64), tf.cast(rows, tf.int64))
+        return best, tf.cast(rows, tf.int64)
 
-    def _tied(
-        self, scores: tf.Tensor, parts: tf.Tensor, values: tf.Tensor, rows: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The same ``[B, k]``, the lower row first of those with equal scores, also where the cut lies between them."""
+    def _cut(self, scores: tf.Tensor, pairs: _Pairs, values: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The same ``[B, k]`` where the cut lies between items of equal scores: those of the lower rows stay."""
+        batch, k = tf.shape(values)[0], tf.shape(values)[1]
         last = values[:, -1:]
-        everywhere = self._flat(tf.gather(tf.reshape(self._members, [self._count, self._capacity]), parts))
-        equal = (scores == last) & tf.math.is_finite(last)
-        nobody = tf.constant(np.iinfo(np.int32).min)
-        lowest = -tf.math.top_k(tf.where(equal, -everywhere, nobody), tf.shape(values)[1]).values
-        above = values > last
-        kept = tf.concat([tf.where(above, values, float("-inf")), tf.where(lowest >= 0, last, float("-inf"))], 1)
-        order = tf.argsort(tf.concat([rows, lowest], 1), axis=1, stable=True)
-        best, places = tf.math.top_k(tf.gather(kept, order, batch_dims=1), tf.shape(values)[1])
-        rows = tf.gather(tf.gather(tf.concat([rows, lowest], 1), order, batch_dims=1), places, batch_dims=1)
-        return best, rows
+        found = tf.where((scores == tf.gather(last, pairs.queries)) & tf.math.is_finite(scores))
+        number, column = tf.cast(found[:, 0], tf.int32), tf.cast(found[:, 1], tf.int32)
+        equal = tf.gather(self._members, tf.gather(pairs.parts, number) * self._capacity + column)
+        # By query, then by row.
+        codes = tf.sort(tf.cast(tf.gather(pairs.queries, number), tf.int64) * self.items + tf.cast(equal, tf.int64))
+        queries, equal = tf.cast(codes // self.items, tf.int32), tf.cast(codes % self.items, tf.int32)
+        starts = tf.cumsum(tf.math.bincount(queries, minlength=batch), exclusive=True)
+        lanes = tf.range(tf.size(queries)) - tf.gather(starts, queries)
+        kept = tf.where(lanes < k)[:, 0]
+        places = tf.gather(tf.stack([queries, lanes], 1), kept)
+        lowest = tf.tensor_scatter_nd_update(tf.fill([batch, k], -1), places, tf.gather(equal, kept))
+        above = tf.where(values > last, values, float("-inf"))
+        return _ordered(
+            tf.concat([above, tf.where(lowest >= 0, last, float("-inf"))], 1), tf.concat([rows, lowest], 1), k
+        )
 
-    def _rows(self, parts: tf.Tensor, slots: tf.Tensor) -> tf.Tensor:
-        """Item rows of places ``[B, n]`` among the partitions looked at."""
-        part = tf.gather(parts, slots // self._capacity, batch_dims=1)
-        return tf.gather(self._members, part * self._capacity + slots % self._capacity)
 
-    def _flat(self, values: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(values, [tf.shape(values)[0], tf.shape(values)[1] * values.shape[2]])
+def _pairs(chosen: tf.Tensor, found: tf.Tensor) -> _Pairs:
+    """The pairs of those chosen, bool ``[P, B]``, whose places are ``found`` int64 ``[n, 2]``."""
+    numbers = tf.range(tf.shape(found)[0])
+    seen = tf.cumsum(tf.cast(chosen, tf.int32), axis=0)
+    lanes = tf.gather_nd(seen, found) - 1
+    queries = tf.cast(found[:, 1], tf.int32)
+    widest = tf.maximum(tf.reduce_max(seen[-1:], 1), 1)
+    places = tf.fill(tf.concat([tf.shape(chosen)[1:], widest], 0), tf.size(numbers))
+    places = tf.tensor_scatter_nd_update(places, tf.stack([queries, lanes], 1), numbers)
+    return _Pairs(tf.cast(found[:, 0], tf.int32), queries, places)
+
+
+def _spread(values: tf.Tensor, pairs: _Pairs) -> tf.Tensor:
+    """Values of pairs ``[n, m]`` by query, ``[B, T m]``; -inf where a query has fewer pairs than others."""
+    padded = tf.pad(values, [[0, 1], [0, 0]], constant_values=float("-inf"))
+    return _flat(tf.gather(padded, pairs.places))
+
+
+def _ordered(values: tf.Tensor, rows: tf.Tensor, k: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The k best of ``[B, n]``, the lower row first of those with equal values."""
+    order = tf.argsort(rows, axis=1, stable=True)
+    best, places = tf.math.top_k(tf.gather(values, order, batch_dims=1), k)
+    return best, tf.gather(tf.gather(rows, order, batch_dims=1), places, batch_dims=1)
+
+
+def _flat(values: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(values, [tf.shape(values)[0], tf.shape(values)[1] * values.shape[2]])
 
 
 def _columns(members: Array, embeddings: Array) -> Array:

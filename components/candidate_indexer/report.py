@@ -21,8 +21,10 @@ class IndexReport(Document):
         queries: Queries that recall was measured on; 0 of an exact index.
         partitions: How many there are; 0 of an exact index.
         capacity: Items of a partition at most.
-        probes: Partitions that a search looks at.
+        probes: Partitions that a search looks at in the mean.
         spread_weight: See Probing.
+        rank: See Probing.
+        margin: See Probing.
         seconds: Time to build the index and to measure it.
         bytes: Size of the index in the served model.
         filters: Columns that requests may filter by.
@@ -42,6 +44,8 @@ class IndexReport(Document):
     capacity: int = 0
     probes: int = 0
     spread_weight: float = 0.0
+    rank: int = 0
+    margin: float = 0.0
     seconds: float = 0.0
     bytes: int = 0
     filters: tuple[str, ...] = ()

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from crossrec.components.candidate_indexer.partitioned import Probing
 from crossrec.components.candidate_indexer.partitions import Partitions
+from crossrec.components.candidate_indexer.probing import Probing
 from crossrec.components.features.item_table import Array
 
 SPREAD_WEIGHTS = (0.0, 0.25, 0.5, 0.75)
+RANKS = (1, 4, 16, 32, 64)
+# Recalls, of which one margin each is looked at.
+_STEPS = np.linspace(0, 1, 1001)
 # Normal quantile of 99 %, for the difference of two halves that are as uncertain as each other.
 _QUANTILE = 2.326 * np.sqrt(2.0)
 _BATCH = 32
@@ -48,34 +51,39 @@ def choose_probing(partitions: Partitions, queries: Array, users: Array, truth: 
         target: The recall.
     """
     count, capacity = partitions.members.shape
+    of = np.unique(users, return_inverse=True)[1]
+    if of.max() == 0:
+        return Probing.fixed(count, SPREAD_WEIGHTS[0])
     part = np.zeros(int(partitions.members.max(initial=0)) + 1, np.int32)
     held = np.flatnonzero(partitions.members.reshape(-1) >= 0)
     part[partitions.members.reshape(-1)[held]] = held // capacity
     lengths = np.linalg.norm(queries, axis=1, keepdims=True)
     products = queries @ partitions.centres.T
-    of = np.unique(users, return_inverse=True)[1]
     choices = []
     for weight in SPREAD_WEIGHTS:
-        order = np.argsort(-(products + weight * lengths * partitions.spreads), axis=1, kind="stable")
-        places = np.empty_like(order)
-        np.put_along_axis(places, order, np.arange(count)[None, :], axis=1)
-        needed = np.take_along_axis(places, part[truth], axis=1)
-        choices.append(Probing(_fewest(needed, of, count, target), weight))
+        nearness = products + weight * lengths * partitions.spreads
+        ordered = -np.sort(-nearness, axis=1)
+        for rank in sorted({min(rank, count) for rank in RANKS}):
+            # By how much of a query's length a partition is worse than the one of that rank.
+            worse = (ordered[:, rank - 1 : rank] - nearness) / np.maximum(lengths, np.finfo(np.float32).tiny)
+            needed = np.maximum(np.take_along_axis(worse, part[truth], axis=1), 0)
+            margins = np.unique(np.quantile(needed, _STEPS, method="higher"))
+            margin = float(margins[_fewest(np.searchsorted(margins, needed), of, len(margins), target)])
+            mean = float((worse <= margin).mean()) * count
+            choices.append(Probing(mean, weight, rank, margin))
     return min(choices, key=lambda choice: choice.probes)
 
 
 def _fewest(needed: Array, of: Array, count: int, target: float) -> int:
-    """The fewest probes that are enough.
+    """The first of ``count`` steps that is enough.
 
-    ``needed`` ``[Q, k]`` are the places of the partitions that hold each item, ``of`` ``[Q]`` the numbers of the users.
+    ``needed`` ``[Q, k]`` are the steps that find each item, ``of`` ``[Q]`` the numbers of the users, two at least.
     """
     queries, depth = needed.shape
     users = int(of.max()) + 1
-    if users < 2:
-        return count
     found = np.bincount((np.arange(queries)[:, None] * count + needed).reshape(-1), minlength=queries * count)
     shares = np.cumsum(found.reshape(queries, count), axis=1) / depth
     sums = np.zeros((users, count))
     np.add.at(sums, of, shares - shares.mean(0))
     error = np.sqrt(users / (users - 1) * (sums**2).sum(0)) / queries
-    return int(np.argmax(shares.mean(0) - _QUANTILE * error >= target - 1e-9)) + 1
+    return int(np.argmax(shares.mean(0) - _QUANTILE * error >= target - 1e-9))

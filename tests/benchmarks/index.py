@@ -1,16 +1,21 @@
 """Queries per second at a recall: the partitioned index, exact search and other libraries, one thread each, in turns.
 
 Ours and exact search answer from a SavedModel that is loaded in a fresh process; Faiss (IVF and HNSW), hnswlib and
-ScaNN run in a Python of their own, named by ``--peer``. Without ``--data`` vectors are a mixture of Gaussians on the
-sphere: 2,000 clusters whose sizes have a tail of Pareto with index 1 and whose widths differ, wide enough to overlap;
-numbers of a vector have falling variances; queries come from the same mixture with more noise, and none is an item.
-``--data`` takes a file with arrays ``items`` ``[N, D]`` and ``queries`` ``[Q, D]``, as of a trained model.
+ScaNN run in a Python of their own, named by ``--peer``. Without ``--data`` or ``--run`` vectors are a mixture of
+Gaussians on the sphere: 2,000 clusters whose sizes have a tail of Pareto with index 1 and whose widths differ, wide
+enough to overlap; numbers of a vector have falling variances; queries come from the same mixture with more noise, and
+none is an item. ``--data`` takes a file with arrays ``items`` ``[N, D]`` and ``queries`` ``[Q, D]``, as of a trained
+model (``tests.benchmarks.retrieval_gowalla --save`` writes one). ``--run`` takes the root of a pipeline's run: items
+are the catalogue that was indexed last, queries those of the validation split through the query tower that is served.
 
 A side is set to the fewest probes (or what it calls them) whose recall@100 is at least 0.90, 0.95 and 0.99, on one half
-of the queries; recall and time are those of the other half.
+of the queries; recall and time are those of the other half. With ``--keep`` what was built stays in a folder, and the
+next run on that folder only measures; after a change of the index, remove ``saved`` and ``built.json`` from it.
 """
 
 import argparse
+import bisect
+import contextlib
 import json
 import os
 import statistics
@@ -26,7 +31,6 @@ import numpy as np
 PEER = Path(__file__).with_name("index_peer.py")
 K, TARGETS = 100, (0.90, 0.95, 0.99)
 PEERS = ("faiss_ivf", "faiss_hnsw", "hnswlib", "scann")
-SHARES = (0.002, 0.004, 0.006, 0.008, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15)
 
 
 def clustered(items: int, queries: int, dimension: int = 64, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -48,8 +52,44 @@ def clustered(items: int, queries: int, dimension: int = 64, seed: int = 0) -> t
     return draw(items, 0.0), draw(queries, 0.3)
 
 
+def of_run(root: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings of a run's catalogue and of queries of its validation split, those of a user one after another."""
+    import tensorflow_transform as tft
+
+    from crossrec.components.candidate_indexer.config import IndexConfig
+    from crossrec.components.candidate_indexer.executor import embed_queries
+    from crossrec.components.candidate_indexer.index import read_embeddings
+    from crossrec.components.features.item_table import ItemTable
+    from crossrec.components.features.schema import FeatureSchema
+    from crossrec.components.modeling.inputs import TrainingData
+    from crossrec.components.retrieval_trainer import train
+
+    def newest(component: str, output: str) -> str:
+        return str(max((root / "artifacts" / component / output).iterdir(), key=lambda path: int(path.name)))
+
+    schema = FeatureSchema.read(newest("CrossSelector", "cross_set"))
+    table = ItemTable.read(newest("FeatureTransform", "item_table"))
+    model = train.load(newest("RetrievalTrainer", "retrieval_model"), schema, table, served=True)
+    spec = tft.TFTransformOutput(f"{newest('FeatureTransform', 'transform_graphs')}/query").transformed_feature_spec()
+    examples = newest("FeatureTransform", "transformed_interactions")
+    data = TrainingData({"validation": f"{examples}/Split-validation/*"}, spec)
+    embedded, users = embed_queries(model, schema, data, IndexConfig(queries=count))
+    items = read_embeddings(newest("CandidateIndexer", "candidate_index"), served=True)[:-1]
+    return items, embedded[np.argsort(users, kind="stable")]
+
+
+def vectors(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """Items and queries, as the command line says."""
+    if options.run:
+        return of_run(options.run, 1024)
+    if options.data:
+        with np.load(options.data) as arrays:
+            return arrays["items"], arrays["queries"]
+    return clustered(40_000 if options.small else options.items, 1024)
+
+
 def build(directory: str) -> dict[str, Any]:
-    """Builds our index and writes a SavedModel with a signature for exact search and for each number of probes."""
+    """Builds our index and writes a SavedModel with a signature for exact search and for each target."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -58,35 +98,56 @@ def build(directory: str) -> dict[str, Any]:
     from crossrec.components.candidate_indexer.config import IndexConfig
     from crossrec.components.candidate_indexer.divide import IndexedItems
     from crossrec.components.candidate_indexer.index import ExactIndex
-    from crossrec.components.candidate_indexer.partitioned import PartitionedIndex, Probing
-    from crossrec.components.candidate_indexer.tuning import nearest
+    from crossrec.components.candidate_indexer.partitioned import PartitionedIndex
+    from crossrec.components.candidate_indexer.probing import Probing
+    from crossrec.components.candidate_indexer.tuning import nearest, recall
 
     embeddings = np.load(f"{directory}/items.npy")
     embeddings = np.concatenate([embeddings, np.zeros_like(embeddings[:1])])
     queries = np.load(f"{directory}/queries.npy")
-    np.save(f"{directory}/truth.npy", nearest(ExactIndex(embeddings), queries, K))
-    config, users = IndexConfig(type="partitioned"), np.arange(len(queries)) // 2
-    report, parts = build_index(IndexedItems(embeddings), queries, users, config, K)
-    assert parts is not None
     exact = ExactIndex(embeddings)
+    truth = nearest(exact, queries, K)
+    np.save(f"{directory}/truth.npy", truth)
+    config, users = IndexConfig(type="partitioned"), np.arange(len(queries)) // 2
+    worked = time.process_time()
+    report, parts = build_index(IndexedItems(embeddings), queries, users, config, K)
+    worked = time.process_time() - worked
+    assert parts is not None
     module, signatures = tf.Module(), {}
+    module.exact = exact
+    probing = Probing(report.probes, report.spread_weight, report.rank, report.margin)
+    module.index = PartitionedIndex(exact, parts, probing, embeddings)
+
+    def search(index: Any, queries: tf.Tensor) -> dict[str, tf.Tensor]:
+        scores, rows = index.search(queries, tf.zeros([tf.shape(queries)[0], 0], tf.int64), K)
+        return {"scores": scores, "rows": rows}
+
+    shape = tf.TensorSpec([None, embeddings.shape[1]], tf.float32)
+    trial = tf.function(
+        lambda margin, queries: search(module.index.with_margin(margin), queries)["rows"], autograph=False
+    ).get_concrete_function(tf.TensorSpec([], tf.float32), shape)
+
+    def reached(margin: float) -> float:
+        half = queries[: len(queries) // 2]
+        found = [trial(tf.constant(margin), tf.constant(half[row : row + 32])) for row in range(0, len(half), 32)]
+        return recall(np.concatenate(found), truth[: len(half)])
 
     def export(name: str, index: Any) -> None:
-        def search(queries: tf.Tensor) -> dict[str, tf.Tensor]:
-            scores, rows = index.search(queries, tf.zeros([tf.shape(queries)[0], 0], tf.int64), K)
-            return {"scores": scores, "rows": rows}
+        call = tf.function(lambda queries: search(index, queries), autograph=False)
+        signatures[name] = call.get_concrete_function(tf.TensorSpec(shape.shape, shape.dtype, "queries"))
 
-        shape = tf.TensorSpec([None, embeddings.shape[1]], tf.float32)
-        signatures[name] = tf.function(search, autograph=False).get_concrete_function(shape)
-
-    module.exact = exact
     export("exact", exact)
-    module.index = PartitionedIndex(exact, parts, Probing(report.probes, report.spread_weight), embeddings)
-    probes = sorted({report.probes, *(max(1, round(share * report.partitions)) for share in SHARES)})
-    for count in probes:
-        export(f"probes_{count}", module.index.with_probes(count))
+    margins = []
+    for target in TARGETS:
+        low, high = 0.0, 3 * max(report.margin, 0.01)
+        for _ in range(10):
+            middle = (low + high) / 2
+            low, high = (low, middle) if reached(middle) >= target else (middle, high)
+        margins.append(high)
+        export(f"margin_{high}".replace(".", "_"), module.index.with_margin(high))
     tf.saved_model.save(module, f"{directory}/saved", signatures=signatures)
-    return {"settings": probes, "build_seconds": report.seconds, "bytes": report.bytes, **report.model_dump()}
+    seconds = {"build_seconds": report.seconds, "build_cpu_seconds": worked}
+    return {"settings": margins, **seconds, "bytes": report.bytes, **report.model_dump()}
 
 
 class Ours:
@@ -100,9 +161,9 @@ class Ours:
         self._constant, self._kind = tf.constant, kind
         self._model = tf.saved_model.load(f"{directory}/saved")
 
-    def search(self, queries: np.ndarray, setting: int) -> np.ndarray:
+    def search(self, queries: np.ndarray, setting: float) -> np.ndarray:
         """Rows of the best items ``[B, K]``."""
-        name = "exact" if self._kind == "exact" else f"probes_{setting}"
+        name = "exact" if self._kind == "exact" else f"margin_{setting}".replace(".", "_")
         return self._model.signatures[name](queries=self._constant(queries))["rows"].numpy()
 
 
@@ -152,14 +213,21 @@ class Worker:
         raise RuntimeError(f"{self._process.args} ended with {self._process.wait()}")
 
 
-def sweep(worker: Worker, settings: list[int], half: int) -> list[tuple[int, float]]:
-    """Recall of each setting on the first half of the queries, until one reaches the last target."""
-    out = []
-    for setting in settings:
-        # One by one: a batch in which one list is short is searched exactly as a whole.
-        out.append((setting, worker.ask(first=0, count=half, batch=1, setting=setting)["recall"]))
-        if out[-1][1] >= max(TARGETS) + 0.003:
-            break
+def sweep(worker: Worker, settings: list[float], half: int) -> dict[float, tuple[float, float]]:
+    """The first of ascending settings that reaches each target on the first half of the queries, and its recall."""
+    recalls: dict[float, float] = {}
+
+    def reached(setting: float) -> float:
+        if setting not in recalls:
+            # One by one: a batch in which one list is short is searched exactly as a whole.
+            recalls[setting] = worker.ask(first=0, count=half, batch=1, setting=setting)["recall"]
+        return recalls[setting]
+
+    out = {}
+    for target in TARGETS:
+        place = bisect.bisect_left(settings, target, key=reached)
+        if place < len(settings):
+            out[target] = settings[place], reached(settings[place])
     return out
 
 
@@ -167,18 +235,15 @@ def measure(workers: dict[str, Worker], half: int, rounds: int) -> tuple[dict[st
     """The figures, and of each side what to draw: target, recall, rate."""
     figures: dict[str, Any] = {}
     curves: dict[str, list[Any]] = {}
-    chosen: dict[tuple[str, float], int] = {}
+    chosen: dict[tuple[str, float], float] = {}
     for name, worker in workers.items():
         if name == "exact":
             chosen |= {(name, target): 0 for target in TARGETS}
             continue
         swept = sweep(worker, worker.built["settings"], half)
-        for target in TARGETS:
-            enough = [setting for setting, recall in swept if recall >= target]
-            if enough:
-                chosen[name, target] = enough[0]
+        chosen |= {(name, target): setting for target, (setting, _) in swept.items()}
         curves[name] = []
-        print(f"{name}: " + ", ".join(f"{setting}: {recall:.3f}" for setting, recall in swept), flush=True)
+        print(f"{name}: " + ", ".join(f"{setting:.4g}: {recall:.4f}" for setting, recall in swept.values()), flush=True)
     for batch in (1, 8, 64):
         for target in TARGETS:
             sides = [name for name in workers if (name, target) in chosen]
@@ -228,6 +293,8 @@ def main() -> None:
     parser.add_argument("--peer", type=Path, help="Python of an environment with faiss-cpu, hnswlib and scann")
     parser.add_argument("--peers", default=",".join(PEERS), help="those of them to measure")
     parser.add_argument("--data", type=Path, help=".npz with items and queries")
+    parser.add_argument("--run", type=Path, help="root of a pipeline's run, whose embeddings are taken")
+    parser.add_argument("--keep", type=Path, help="folder for what is built")
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--plot", type=Path, help="where to draw recall against rate")
     parser.add_argument("--seeds", type=int, default=5, help="rounds; the figures are medians")
@@ -246,29 +313,33 @@ def main() -> None:
     from tests.benchmarks.runs import environment
 
     rounds = 1 if options.small else options.seeds
-    with tempfile.TemporaryDirectory() as directory:
-        if options.data:
-            with np.load(options.data) as arrays:
-                items, queries = arrays["items"], arrays["queries"]
-        else:
-            items, queries = clustered(40_000 if options.small else options.items, 1024)
-        half = len(queries) // 2
-        np.save(f"{directory}/items.npy", items)
-        np.save(f"{directory}/queries.npy", queries)
-        result: dict[str, Any] = {"items": len(items), "dimension": items.shape[1], "k": K, "rounds": rounds}
-        del items, queries
+    with contextlib.ExitStack() as stack:
+        directory = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        directory.mkdir(parents=True, exist_ok=True)
+        if not (directory / "queries.npy").exists():
+            items, queries = vectors(options)
+            np.save(directory / "items.npy", items)
+            np.save(directory / "queries.npy", queries)
+            del items, queries
+        count, dimension = np.load(directory / "items.npy", mmap_mode="r").shape
+        half = len(np.load(directory / "queries.npy")) // 2
+        result: dict[str, Any] = {"items": count, "dimension": dimension, "k": K, "rounds": rounds}
         own = [sys.executable, "-m", "tests.benchmarks.index", "--worker"]
-        builder = Worker([*own, "build", directory])
-        builder.close()
-        workers = {name: Worker([*own, name, directory]) for name in ("ours", "exact")}
-        workers["ours"].built = builder.built
+        built = directory / "built.json"
+        if not built.exists():
+            builder = Worker([*own, "build", str(directory)])
+            builder.close()
+            built.write_text(json.dumps(builder.built))
+        workers = {name: Worker([*own, name, str(directory)]) for name in ("ours", "exact")}
+        workers["ours"].built = json.loads(built.read_text())
         for name in options.peers.split(",") if options.peer else ():
-            workers[name] = Worker([str(options.peer), str(PEER), name, directory])
+            workers[name] = Worker([str(options.peer), str(PEER), name, str(directory)])
         for name, worker in workers.items():
-            for key in ("build_seconds", "bytes"):
+            for key in ("build_seconds", "build_cpu_seconds", "bytes"):
                 if key in worker.built:
                     result[f"{name}_{key}"] = round(worker.built[key], 1)
-        result |= {f"ours_{key}": builder.built[key] for key in ("partitions", "capacity", "probes", "recall")}
+        described = ("partitions", "capacity", "probes", "spread_weight", "rank", "margin", "recall")
+        result |= {f"ours_{key}": workers["ours"].built[key] for key in described}
         figures, curves = measure(workers, half, rounds)
         for worker in workers.values():
             worker.close()

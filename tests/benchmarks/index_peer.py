@@ -1,31 +1,39 @@
-"""The other sides of index.py: Faiss, hnswlib, ScaNN. It imports nothing of this project."""
+"""The other sides of index.py: Faiss, hnswlib, ScaNN. It imports nothing of this project.
+
+What was built is written beside the vectors, and read again by the next measurement of the same folder.
+"""
 
 import json
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
 K = 100
-EF = [100, 125, 150, 200, 250, 300, 400, 500, 700, 1000, 1500, 2000]
-SHARES = (0.002, 0.004, 0.006, 0.008, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15)
+# Steps of a twentieth, so that a recall is not met with much to spare.
+EF = [round(100 * 1.05**step) for step in range(66)]
+SHARES = [0.002 * 1.05**step for step in range(90)]
 
 
 class FaissIvf:
     """Inverted lists, flat; as many as the guidelines of Faiss say, about four times the root of the items."""
 
-    def __init__(self, items):
+    def __init__(self, items, path):
         import faiss
 
         faiss.omp_set_num_threads(1)
-        lists = 4 * round(len(items) ** 0.5)
-        self._quantizer = faiss.IndexFlatIP(items.shape[1])
-        self._index = faiss.IndexIVFFlat(self._quantizer, items.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
-        random = np.random.default_rng(0)
-        self._index.train(items[random.choice(len(items), min(len(items), 50 * lists), replace=False)])
-        self._index.add(items)
-        self.settings = sorted({max(1, round(share * lists)) for share in SHARES})
-        self.bytes = faiss.serialize_index(self._index).nbytes
+        if not path.exists():
+            lists = 4 * round(len(items) ** 0.5)
+            quantizer = faiss.IndexFlatIP(items.shape[1])
+            index = faiss.IndexIVFFlat(quantizer, items.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
+            random = np.random.default_rng(0)
+            index.train(items[random.choice(len(items), min(len(items), 50 * lists), replace=False)])
+            index.add(items)
+            faiss.write_index(index, str(path))
+        self._index = faiss.read_index(str(path))
+        self.settings = sorted({max(1, round(share * self._index.nlist)) for share in SHARES})
+        self.bytes = path.stat().st_size
 
     def search(self, queries, setting):
         self._index.nprobe = setting
@@ -35,14 +43,17 @@ class FaissIvf:
 class FaissHnsw:
     """Graph with 16 links, built looking at 100."""
 
-    def __init__(self, items):
+    def __init__(self, items, path):
         import faiss
 
         faiss.omp_set_num_threads(1)
-        self._index = faiss.IndexHNSWFlat(items.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
-        self._index.hnsw.efConstruction = 100
-        self._index.add(items)
-        self.settings, self.bytes = EF, faiss.serialize_index(self._index).nbytes
+        if not path.exists():
+            index = faiss.IndexHNSWFlat(items.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
+            index.hnsw.efConstruction = 100
+            index.add(items)
+            faiss.write_index(index, str(path))
+        self._index = faiss.read_index(str(path))
+        self.settings, self.bytes = EF, path.stat().st_size
 
     def search(self, queries, setting):
         self._index.hnsw.efSearch = setting
@@ -52,14 +63,19 @@ class FaissHnsw:
 class Hnswlib:
     """The same sizes."""
 
-    def __init__(self, items):
+    def __init__(self, items, path):
         import hnswlib
 
         self._index = hnswlib.Index(space="ip", dim=items.shape[1])
-        self._index.init_index(max_elements=len(items), ef_construction=100, M=16)
+        if path.exists():
+            self._index.load_index(str(path), max_elements=len(items))
+        else:
+            self._index.init_index(max_elements=len(items), ef_construction=100, M=16)
+            self._index.set_num_threads(1)
+            self._index.add_items(items, num_threads=1)
+            self._index.save_index(str(path))
         self._index.set_num_threads(1)
-        self._index.add_items(items, num_threads=1)
-        self.settings, self.bytes = EF, self._index.index_file_size()
+        self.settings, self.bytes = EF, path.stat().st_size
 
     def search(self, queries, setting):
         self._index.set_ef(setting)
@@ -69,20 +85,25 @@ class Hnswlib:
 class Scann:
     """As its guide says for a million: leaves, anisotropic product codes, exact re-scoring of the first."""
 
-    def __init__(self, items):
+    def __init__(self, items, path):
         import scann
 
         leaves = 2 * round(len(items) ** 0.5)
-        self._index = (
-            scann.scann_ops_pybind.builder(items, K, "dot_product")
-            .set_n_training_threads(1)
-            .tree(leaves, leaves // 20, training_sample_size=min(len(items), 250_000))
-            .score_ah(2, anisotropic_quantization_threshold=0.2)
-            .reorder(4 * K)
-            .build()
-        )
+        if path.exists():
+            self._index = scann.scann_ops_pybind.load_searcher(str(path))
+        else:
+            self._index = (
+                scann.scann_ops_pybind.builder(items, K, "dot_product")
+                .set_n_training_threads(1)
+                .tree(leaves, leaves // 20, training_sample_size=min(len(items), 250_000))
+                .score_ah(2, anisotropic_quantization_threshold=0.2)
+                .reorder(4 * K)
+                .build()
+            )
+            path.mkdir()
+            self._index.serialize(str(path))
         self.settings = sorted({max(1, round(share * leaves)) for share in SHARES})
-        self.bytes = items.nbytes + items.shape[0] * items.shape[1] // 4
+        self.bytes = sum(file.stat().st_size for file in path.iterdir())
 
     def search(self, queries, setting):
         if len(queries) == 1:
@@ -94,10 +115,14 @@ def main():
     """Builds one index and measures it, one task per line."""
     name, directory = sys.argv[1:]
     kinds = {"faiss_ivf": FaissIvf, "faiss_hnsw": FaissHnsw, "hnswlib": Hnswlib, "scann": Scann}
-    started = time.perf_counter()
-    side = kinds[name](np.load(f"{directory}/items.npy"))
-    seconds = time.perf_counter() - started
-    print(json.dumps({"settings": side.settings, "build_seconds": seconds, "bytes": int(side.bytes)}), flush=True)
+    path, record = Path(directory) / f"{name}.index", Path(directory) / f"{name}.json"
+    started, worked = time.perf_counter(), time.process_time()
+    side = kinds[name](np.load(f"{directory}/items.npy"), path)
+    if not record.exists():
+        seconds, worked = time.perf_counter() - started, time.process_time() - worked
+        record.write_text(json.dumps({"build_seconds": seconds, "build_cpu_seconds": worked}))
+    built = {"settings": side.settings, "bytes": int(side.bytes), **json.loads(record.read_text())}
+    print(json.dumps(built), flush=True)
     queries, truth = np.load(f"{directory}/queries.npy"), np.load(f"{directory}/truth.npy")
     for line in sys.stdin:
         task = json.loads(line)

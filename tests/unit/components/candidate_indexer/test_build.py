@@ -14,6 +14,7 @@ from crossrec.components.candidate_indexer.divide import IndexedItems
 from crossrec.components.candidate_indexer.index import ExactIndex, write_index
 from crossrec.components.candidate_indexer.partitioned import PartitionedIndex
 from crossrec.components.candidate_indexer.partitions import Partitions
+from crossrec.components.candidate_indexer.probing import Probing
 from crossrec.components.candidate_indexer.report import IndexReport
 from crossrec.components.candidate_indexer.tuning import choose_probing, nearest, recall
 from crossrec.components.errors import DataError
@@ -67,6 +68,31 @@ def test_probes_are_the_fewest_that_are_enough_by_hand():
     # Two find 3 of 4 in the mean, but not with confidence: the two queries differ.
     assert choose_probing(parts, queries, np.arange(2), truth, 0.75).probes == 3
     assert choose_probing(parts, queries, np.arange(2), truth, 1.0).probes == 3
+
+
+def test_a_query_whose_best_partitions_stand_out_looks_at_fewer_by_hand():
+    """The item wanted lies in the first partition along the one axis, in the third along the other."""
+    members = np.arange(8).reshape(8, 1).astype(np.int32)
+    centres = np.zeros((8, 2), np.float32)
+    centres[:4, 0], centres[4:, 1] = [9, 1, 1, 1], [5, 4.75, 4.5, 1]
+    parts = Partitions(members, centres, np.zeros(8, np.float32))
+    queries, truth = np.array([[2, 0], [0, 3]], np.float32), np.array([[0], [6]])
+    # From the best down to half a query's length below it: one partition for the first query, three for the other.
+    assert choose_probing(parts, queries, np.arange(2), truth, 1.0) == Probing(2, 0.0, 1, 0.5)
+
+
+def test_probes_by_query_are_no_more_than_the_same_number_for_all():
+    truth = nearest(ExactIndex(EMBEDDINGS), QUERIES, DEPTH)
+    places = np.empty((400, len(PARTS.members)), int)
+    near = QUERIES @ PARTS.centres.T + 0.5 * PARTS.spreads
+    np.put_along_axis(places, np.argsort(-near, axis=1), np.arange(len(PARTS.members))[None], axis=1)
+    part = np.empty(ITEMS, int)
+    part[PARTS.members[PARTS.members >= 0]] = np.nonzero(PARTS.members >= 0)[0]
+    needed = np.sort(np.take_along_axis(places, part[truth], axis=1).reshape(-1)) + 1
+    for target in (0.9, 0.95, 0.99):
+        fixed = needed[int(np.ceil(target * needed.size)) - 1]
+        # The confidence costs some, which the fixed number is spared here.
+        assert choose_probing(PARTS, QUERIES, USERS, truth, target).probes <= fixed
 
 
 def test_queries_that_a_user_repeats_say_nothing_more():

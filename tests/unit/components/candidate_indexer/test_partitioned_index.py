@@ -1,13 +1,16 @@
 """Partitioned search against numpy: the same items, the same order, whatever is excluded, filtered or equal."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from crossrec.components.candidate_indexer.filters import Filters
 from crossrec.components.candidate_indexer.index import ExactIndex
-from crossrec.components.candidate_indexer.partitioned import PartitionedIndex, Probing
+from crossrec.components.candidate_indexer.partitioned import PartitionedIndex
 from crossrec.components.candidate_indexer.partitions import Partitions, capacity_for, partition
+from crossrec.components.candidate_indexer.probing import Probing
 
 ITEMS, WIDTH, CAPACITY = 3000, 12, 64
 COLOURS = ("red", "green", "blue", "")
@@ -36,12 +39,17 @@ PARTS = partition(EMBEDDINGS[:-1], CAPACITY)
 
 def make(embeddings=EMBEDDINGS, probes=8, columns=None, parts=PARTS):
     exact = ExactIndex(embeddings, Filters(columns or {}))
-    return PartitionedIndex(exact, parts, Probing(probes, 0.5), embeddings)
+    probing = probes if isinstance(probes, Probing) else Probing.fixed(probes, 0.5)
+    return PartitionedIndex(exact, parts, probing, embeddings)
 
 
-@pytest.fixture(scope="module")
-def index():
-    return make(columns=COLUMNS)
+# Of the 8 queries each looks at another number of partitions, 4 to 16 of them.
+NEARLY = Probing(8, 0.5, 4, 0.2)
+
+
+@pytest.fixture(scope="module", params=[8, NEARLY], ids=["fixed", "nearly"])
+def index(request):
+    return make(columns=COLUMNS, probes=request.param)
 
 
 def search(index, queries, exclude, k, probes=None, **accepted):
@@ -68,12 +76,18 @@ def expected(embeddings, queries, k, allowed=None):
     return np.argsort(-scores, axis=1, kind="stable")[:, :k]
 
 
-def probed(index_parts, queries, probes):
-    """Which items lie in the partitions of best centre and spread, bool ``[B, N]``."""
-    near = queries @ index_parts.centres.T + 0.5 * np.linalg.norm(queries, axis=1)[:, None] * index_parts.spreads
+def probed(index_parts, queries, probing):
+    """Which items lie in the partitions that are looked at, bool ``[B, N]``."""
+    if not isinstance(probing, Probing):
+        probing = Probing.fixed(probing, 0.5)
+    lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
+    near = queries @ index_parts.centres.T + probing.spread_weight * lengths[:, None] * index_parts.spreads
     out = np.zeros((len(queries), ITEMS), bool)
-    for row, best in enumerate(np.argsort(-near, axis=1)[:, :probes]):
-        held = index_parts.members[best]
+    for row in range(len(queries)):
+        best = np.argsort(-near[row], kind="stable")
+        last = near[row, best[probing.rank - 1]] - probing.margin * lengths[row]
+        count = max(probing.rank, int((near[row] >= last).sum()))
+        held = index_parts.members[best[:count]]
         out[row, held[held >= 0]] = True
     return out
 
@@ -128,6 +142,36 @@ def test_the_best_items_of_the_partitions_looked_at(probes):
     truth = expected(EMBEDDINGS, QUERIES, 20, probed(PARTS, QUERIES, max(probes, 2)))
     np.testing.assert_array_equal(rows, truth)
     np.testing.assert_allclose(scores, np.einsum("bd,bkd->bk", QUERIES, EMBEDDINGS[truth]), atol=1e-6)
+
+
+@pytest.mark.parametrize(("rank", "margin"), [(1, 0.3), (4, 0.2), (6, 0.1)])
+@pytest.mark.parametrize("length", [0.01, 1, 30])
+def test_each_query_looks_at_the_partitions_that_are_nearly_as_good(rank, margin, length):
+    probing = Probing(8, 0.5, rank, margin)
+    queries = QUERIES * np.float32(length)
+    looked_at = probed(PARTS, queries, Probing(8, 0.5, max(rank, 2), margin))
+    assert len(set(looked_at.sum(1))) > 3
+    np.testing.assert_array_equal(
+        search(make(probes=probing), queries, NOTHING, 20)[1], expected(EMBEDDINGS, queries, 20, looked_at)
+    )
+
+
+def test_a_batch_that_looks_at_more_than_half_of_the_partitions_is_searched_exactly():
+    index = make(probes=Probing(8, 0.5, 4, 0.9))
+    looked_at = probed(PARTS, QUERIES, Probing(8, 0.5, 4, 0.9)).mean(1)
+    assert looked_at.mean() > 0.5 and looked_at.min() < 1
+    _, rows = search(index, QUERIES, NOTHING, 300)
+    np.testing.assert_array_equal(rows, expected(EMBEDDINGS, QUERIES, 300))
+
+
+def test_queries_without_a_direction_or_a_value_do_no_harm_to_others(index):
+    odd = QUERIES.copy()
+    odd[3], odd[5] = 0, np.nan
+    _, rows = search(index, odd, NOTHING, 20)
+    assert rows[3].tolist() == list(range(20)), "all items are equal"
+    best = expected(EMBEDDINGS, QUERIES, 20)
+    assert all(len(set(rows[row]) & set(best[row])) > 15 for row in (0, 1, 2, 4, 6, 7))
+    search(index, odd[5:6], NOTHING[:1], 20)
 
 
 def test_all_partitions_are_exact_search(index):
@@ -221,7 +265,7 @@ def test_filters_and_exclusions_go_together(index):
 
 
 @pytest.mark.parametrize("k", [1, 4, 30, 200])
-@pytest.mark.parametrize("probes", [3, 10])
+@pytest.mark.parametrize("probes", [3, 10, NEARLY])
 def test_ties_go_to_the_lower_row_also_at_the_cut(k, probes):
     """Every item is there ten times, far from its copies, so that copies lie in several partitions."""
     base = clustered(ITEMS // 10, 6)
@@ -229,7 +273,9 @@ def test_ties_go_to_the_lower_row_also_at_the_cut(k, probes):
     parts = partition(embeddings[:-1], CAPACITY)
     _, rows = search(make(embeddings, probes, parts=parts), QUERIES, NOTHING, k)
     least = -(-k // CAPACITY) + 1
-    truth = expected(embeddings, QUERIES, k, probed(parts, QUERIES, max(probes, least)))
+    probing = probes if probes is NEARLY else Probing.fixed(probes, 0.5)
+    probing = dataclasses.replace(probing, rank=max(probing.rank, least))
+    truth = expected(embeddings, QUERIES, k, probed(parts, QUERIES, probing))
     np.testing.assert_array_equal(rows, truth)
 
 
