@@ -122,8 +122,8 @@ def _index(index: IndexReport) -> list[str]:
     if index.type == "exact":
         return [f"Index     exact search of {index.items:,} items"]
     return [
-        f"Index     {index.items:,} items in {index.partitions:,} partitions; a search looks at {index.probes:,} on average",
-        f"          and finds {100 * index.recall:.1f} % of the {index.depth} best items, "
+        f"Index     {index.items:,} items in {index.partitions:,} partitions; a search looks at {index.probes:,}",
+        f"          on average and finds {100 * index.recall:.1f} % of the {index.depth} best items, "
         f"on {index.queries:,} validation queries (wanted: {100 * index.recall_target:g} %)",
         f"          {index.seconds:.0f} s to build and measure; {index.bytes / 1e6:,.0f} MB",
     ]

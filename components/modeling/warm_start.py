@@ -145,7 +145,7 @@ class WarmStart:
 
 
 def previous_release(inputs: properties.Artifacts) -> PreviousRelease:
-    """The release that a run starts from; that of version 0, with no artifacts, where ``previous_model`` is no input."""
+    """The release that a run starts from; version 0, with no artifacts, where ``previous_model`` is no input."""
     if not inputs.get("previous_model"):
         return PreviousRelease()
     return PreviousRelease.read(properties.uri(inputs, "previous_model"))
