@@ -60,3 +60,24 @@ def test_variants_change_text_alone():
         item["features"].remove("description_vector")
     del vectors["features"]["item"]["description_vector"]
     assert vectors == with_words
+
+
+def test_a_gain_has_an_interval_over_the_customers_who_count():
+    nan = float("nan")
+    ours, theirs = [[0.2, 0.6, nan], [0.4, 0.8, nan]], [[0.1, 0.3, nan], [0.1, 0.3, nan]]
+    values = {"ndcg@20": [np.array(v) for v in ours], "vectors_ndcg@20": [np.array(v) for v in theirs]}
+    found = online_retail.intervals(values, online_retail.TEXT)
+    # Means of two seeds gain .2 and .4: mean .3, its standard error .1414 / sqrt(2).
+    half = 1.95996 * 0.1
+    assert found == {
+        "over_vectors_ndcg@20_low": pytest.approx(0.3 - half, abs=1e-5),
+        "over_vectors_ndcg@20_high": pytest.approx(0.3 + half, abs=1e-5),
+    }
+
+
+def test_lists_are_kept_by_the_whole_spec(tmp_path):
+    spec, other, varied = (online_retail.make_spec(seed, small=False) for seed in (1, 2, 1))
+    online_retail.with_vectors(varied)
+    files = [online_retail.kept_lists(tmp_path, each) for each in (spec, other, varied)]
+    assert len(set(files)) == 3
+    assert online_retail.kept_lists(tmp_path, online_retail.make_spec(1, small=False)) == files[0]
