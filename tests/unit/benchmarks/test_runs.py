@@ -11,9 +11,9 @@ def lines(capsys, monkeypatch, arguments, **options):
     """What a benchmark that returns its seed prints."""
     monkeypatch.setattr("sys.argv", ["benchmark", *arguments])
 
-    def compare(seed, rows, folder, small):
+    def compare(seed, rows, folder):
         assert folder.is_dir()
-        return {"value": float(seed), "rows_seen": float(rows), "small": float(small)}
+        return {"value": float(seed), "rows_seen": float(rows)}
 
     over_seeds(compare, (1000, 10), "What it does.", **options)
     return capsys.readouterr().out.splitlines()
@@ -28,12 +28,12 @@ def test_a_full_run_is_one_line_for_each_seed_and_json_at_last(capsys, monkeypat
     assert [line.split(":")[0] for line in seeds] == ["seed 0", "seed 1", "seed 2"]
     figures = json.loads(last)
     assert (figures["value"], figures["value_sd"]) == (1.0, 1.0)
-    assert (figures["rows"], figures["rows_seen"], figures["seeds"], figures["small"]) == (1000, 1000, 3, 0)
+    assert (figures["rows"], figures["rows_seen"], figures["seeds"]) == (1000, 1000, 3)
 
 
 def test_a_small_run_is_one_seed_on_fewer_rows_whatever_else_is_asked(capsys, monkeypatch):
     figures = json.loads(lines(capsys, monkeypatch, ["--small", "--seeds", "5", "--rows", "77"])[-1])
-    assert (figures["rows"], figures["rows_seen"], figures["seeds"], figures["small"]) == (10, 10, 1, 1)
+    assert (figures["rows"], figures["rows_seen"], figures["seeds"]) == (10, 10, 1)
 
 
 def test_conclusions_see_all_seeds(capsys, monkeypatch):
@@ -43,7 +43,7 @@ def test_conclusions_see_all_seeds(capsys, monkeypatch):
     assert json.loads(last)["value_max"] == 3.0
 
 
-def test_help_says_what_a_small_run_leaves_out(capsys, monkeypatch):
+def test_help_says_what_a_small_run_is(capsys, monkeypatch):
     with pytest.raises(SystemExit):
-        lines(capsys, monkeypatch, ["--help"], small="one epoch")
-    assert "one seed, 10 rows, one epoch" in " ".join(capsys.readouterr().out.split())
+        lines(capsys, monkeypatch, ["--help"])
+    assert "one seed, 10 rows" in " ".join(capsys.readouterr().out.split())
