@@ -125,6 +125,8 @@ class AddColumns(beam.DoFn):
 
     def _columns(self, records: tf.Tensor) -> list[list[bytes]]:
         """What is put behind each record, for each encoding."""
+        if not self._encodings:
+            return []
         names = sorted({encoding.column for encoding in self._encodings})
         parsed = tf.io.parse_example(records, {name: tf.io.RaggedFeature(tf.string) for name in names})
         texts = {name: [values[0] if len(values) else None for values in parsed[name].numpy()] for name in names}

@@ -65,10 +65,10 @@ class World:
     def write_items(self, items):
         write_records(f"{self.root}/items/Split-train", items)
 
-    def run(self, cache="cache", previous=None):
+    def run(self, cache="cache", previous=None, encodings=ENCODINGS):
         self.runs += 1
         places = (self.root / "interactions", self.root / "items", list(SPLITS))
-        return run_embedder(self.root, ENCODINGS, *places, f"run{self.runs}", cache, previous)
+        return run_embedder(self.root, encodings, *places, f"run{self.runs}", cache, previous)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +118,17 @@ def test_rows_are_those_of_the_original_with_columns_added(world, first, part):
     added = {encoding.encoded_column for encoding in ENCODINGS}
     assert [{name: values for name, values in row.items() if name not in added} for row in after] == before
     assert added & set.union(*map(set, after))
+
+
+@pytest.mark.parametrize(
+    ("side", "part", "other"), [("item", "items", "interactions"), ("query", "interactions", "items")]
+)
+def test_an_encoder_on_one_side_leaves_the_other_as_it_is(world, first, side, part, other):
+    chosen = tuple(encoding for encoding in ENCODINGS if encoding.side == side and encoding.clusters is None)
+    out = world.run(encodings=chosen)
+    column = chosen[0].encoded_column
+    assert [row.get(column) for row in parsed(out / part)] == [row.get(column) for row in parsed(first / part)]
+    assert records(out / other) == records(world.root / other)
 
 
 def test_a_text_s_vector_is_what_the_encoder_makes_of_it_alone(world, first):
