@@ -63,9 +63,10 @@ def of_run(root: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     from crossrec.components.features.schema import FeatureSchema
     from crossrec.components.modeling.inputs import TrainingData
     from crossrec.components.retrieval_trainer import train
+    from tests.benchmarks.runs import newest_artifact
 
     def newest(component: str, output: str) -> str:
-        return str(max((root / "artifacts" / component / output).iterdir(), key=lambda path: int(path.name)))
+        return str(newest_artifact(root, component, output))
 
     schema = FeatureSchema.read(newest("CrossSelector", "cross_set"))
     table = ItemTable.read(newest("FeatureTransform", "item_table"))

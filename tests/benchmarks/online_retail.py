@@ -173,7 +173,12 @@ def by_customer(
 
 def measure(protocol: data.Protocol, top: dict[str, np.ndarray], rarities: dict[str, float]) -> dict[str, float]:
     """Means over customers of all metrics of all lists."""
-    return {name: float(np.nanmean(values)) for name, values in by_customer(protocol, top, rarities).items()}
+    return means_of(by_customer(protocol, top, rarities))
+
+
+def means_of(values: dict[str, np.ndarray]) -> dict[str, float]:
+    """Means over the customers who count."""
+    return {name: float(np.nanmean(numbers)) for name, numbers in values.items()}
 
 
 def gains(figures: dict[str, list[float]], variants: dict[str, Callable[[Spec], None]]) -> dict[str, list[float]]:
@@ -276,7 +281,7 @@ def main() -> None:
                 if name == "bundle" or options.text is not None:
                     top["retrieval" if name == "bundle" else f"{name}_retrieval"] = retrieved
                 measured = by_customer(protocol, top, rarities)
-                means = {metric: float(np.nanmean(numbers)) for metric, numbers in measured.items()}
+                means = means_of(measured)
                 print(f"seed {seed}: {shown({name: means[name] for name in means if '@20' in name})}", flush=True)
                 for metric, numbers in measured.items():
                     values.setdefault(metric, []).append(numbers)

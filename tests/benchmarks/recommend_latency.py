@@ -35,7 +35,7 @@ import numpy as np
 from crossrec.serving.contract import messages
 from crossrec.serving.contract.prediction_logs import predict_request
 from crossrec.serving.local_server import LocalServer
-from tests.benchmarks.runs import COMMAND, environment, example
+from tests.benchmarks.runs import COMMAND, environment, example, newest_artifact
 
 SIZES, SMALL_SIZES = (10_000, 100_000, 1_000_000), (1_000, 10_000)
 SIMULATED = 1_000
@@ -227,9 +227,7 @@ def bench(folder: Path, spec: dict[str, Any], sizes: tuple[int, ...], counts: tu
         if not (root / "serving" / MODEL / str(version)).is_dir():
             command("reindex", path, "--data", folder / str(items), "--root", root, "--always")
             figures[f"reindex_seconds_{items}"] = round(time.perf_counter() - started, 1)
-        indexes = (root / "artifacts" / "CandidateIndexer" / "candidate_index").glob("*/index.json")
-        newest = max(indexes, key=lambda report: int(report.parent.name))
-        index = IndexReport.read(str(newest.parent))
+        index = IndexReport.read(str(newest_artifact(root, "CandidateIndexer", "candidate_index", "index.json")))
         found = measure(root, version, requests, calls)
         medians.append(found["p50_ms"])
         figures[f"index_{items}"] = index.type

@@ -38,15 +38,19 @@ def run(spec: dict[str, Any], data: Path, root: Path) -> dict[str, Any]:
     )
     if done.returncode not in (0, 3):
         raise RuntimeError(done.stdout + done.stderr)
-    reports = (root / "artifacts" / "Evaluation" / "report").glob("*/report.json")
-    newest = max(reports, key=lambda report: int(report.parent.name))
-    return json.loads(newest.read_text(encoding="utf-8"))
+    report = newest_artifact(root, "Evaluation", "report", "report.json") / "report.json"
+    return json.loads(report.read_text(encoding="utf-8"))
+
+
+def newest_artifact(root: Path, component: str, output: str, file: str = "") -> Path:
+    """The directory of the last artifact that a component made below a root; of those with a file, if it is named."""
+    found = (root / "artifacts" / component / output).iterdir()
+    return max((path for path in found if (path / file).exists()), key=lambda path: int(path.name))
 
 
 def newest_bundle(root: Path) -> Path:
     """The bundle of the last run below a root, published or not."""
-    found = (root / "artifacts" / "ServingBundle" / "bundle").iterdir()
-    return max(found, key=lambda path: int(path.name))
+    return newest_artifact(root, "ServingBundle", "bundle")
 
 
 def simulate(data: Path, rows: int, seed: int) -> None:
