@@ -75,7 +75,7 @@ def ask(server: TrialServer, model: str, version_dir: Path, config: ServingCheck
     """
     version, golden = int(version_dir.name), read_golden(version_dir)
     answers: list[GoldenAnswer] = []
-    timings, failures = None, []
+    latency, failures = None, []
     progress(f"{server.plan.label}: asking it {len(golden):,} golden requests")
     try:
         for number, log in enumerate(golden, start=1):
@@ -88,7 +88,8 @@ def ask(server: TrialServer, model: str, version_dir: Path, config: ServingCheck
             progress(f"measuring {config.requests:,} requests")
             time_requests(server.replica, model, version, requests, config.warm_up_requests, config.concurrency)
             timings = time_requests(server.replica, model, version, requests, config.requests, config.concurrency)
-            failures = _latency_failures(timings, config)
+            latency = _latency(timings)
+            failures = _latency_failures(latency, timings.errors, config)
     except ReplicaDownError:
         failures.append(_how_it_went(server))
     return Report(
@@ -97,7 +98,7 @@ def ask(server: TrialServer, model: str, version_dir: Path, config: ServingCheck
         version=version,
         load_seconds=round(server.load_seconds, 3),
         golden=tuple(answers),
-        latency=_latency(timings) if timings else None,
+        latency=latency,
         config=config,
     )
 
@@ -123,20 +124,6 @@ def _golden_failures(answers: Sequence[GoldenAnswer]) -> list[str]:
     return [*lines[:_SHOWN], *more]
 
 
-def _latency_failures(timings: Timings, config: ServingCheckConfig) -> list[str]:
-    failures = []
-    if timings.errors:
-        failures.append(f"{len(timings.errors)} of {timings.requests} requests failed, the first: {timings.errors[0]}")
-    for name, q, limit in (("p50", 50, config.p50_ms), ("p99", 99, config.p99_ms)):
-        value = timings.percentile(q)
-        if limit is not None and value is not None and value > limit:
-            failures.append(
-                f"{name} is {value:.1f} ms over {timings.requests} requests; the limit serving.check.{name}_ms is "
-                f"{limit:g}"
-            )
-    return failures
-
-
 def _latency(timings: Timings) -> Latency:
     p50, p99 = (timings.percentile(q) for q in (50, 99))
     return Latency(
@@ -145,6 +132,20 @@ def _latency(timings: Timings) -> Latency:
         p50_ms=None if p50 is None else round(p50, 3),
         p99_ms=None if p99 is None else round(p99, 3),
     )
+
+
+def _latency_failures(latency: Latency, errors: Sequence[str], config: ServingCheckConfig) -> list[str]:
+    """What of the report's own figures is above its limit."""
+    failures = []
+    if errors:
+        failures.append(f"{len(errors)} of {latency.requests} requests failed, the first: {errors[0]}")
+    for name, value, limit in (("p50", latency.p50_ms, config.p50_ms), ("p99", latency.p99_ms, config.p99_ms)):
+        if limit is not None and value is not None and value > limit:
+            failures.append(
+                f"{name} is {value:.1f} ms over {latency.requests} requests; the limit serving.check.{name}_ms is "
+                f"{limit:g}"
+            )
+    return failures
 
 
 def _how_it_went(server: TrialServer) -> str:
