@@ -2,6 +2,8 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv/bin
+# Processes that run the tests.
+WORKERS ?= 2
 READY := .venv/.complete
 READY_FOR_TESTS := .venv/.complete-for-tests
 
@@ -28,7 +30,7 @@ demo: $(READY) ## from nothing to recommendations; ARGS="--rows 20000" for a sma
 	@$(VENV)/crossrec demo $(ARGS)
 
 test: $(READY_FOR_TESTS) ## run all tests; ARGS="tests/unit -x" to choose
-	@$(VENV)/python -m pytest -q $(ARGS)
+	@$(VENV)/python -m pytest -q -n $(WORKERS) --no-loadscope-reorder $(ARGS)
 
 lint: $(READY) ## ruff, formatting, types
 	@$(VENV)/ruff check --quiet .

@@ -47,6 +47,7 @@ DEV = [
     "opentelemetry-sdk",
     "pytest",
     "pytest-timeout",
+    "pytest-xdist",
     "ruff",
     "mypy",
     "types-PyYAML",

@@ -19,19 +19,23 @@ from crossrec.components.features.item_table import Array
 _GROUP = 16
 # Exact search multiplies whole matrices: for a batch it is the faster one before all partitions are looked at.
 _EXACT_FROM = 0.5
+# Length of a query of zeros, which would make the -inf of empty places a NaN.
+_SHORTEST = 1e-30
 
 
 class _Pairs(NamedTuple):
-    """The n pairs of a partition and a query that looks at it, by partition, then by query.
+    """The n pairs of a query and a partition that it looks at, by query, then by partition.
 
     Attributes:
-        parts: int32 ``[n]``, the partition.
-        queries: int32 ``[n]``, the query's place in the batch.
-        places: int32 ``[B, T]``, numbers of each query's pairs; n fills up.
+        queries: int64 ``[n]``, the query's place in the batch.
+        parts: int64 ``[n]``, the partition.
+        starts: int64 ``[B, 1]``, the number of each query's first pair.
+        places: int64 ``[B, T]``, the numbers of each query's pairs; n fills up.
     """
 
-    parts: tf.Tensor
     queries: tf.Tensor
+    parts: tf.Tensor
+    starts: tf.Tensor
     places: tf.Tensor
 
 
@@ -108,55 +112,61 @@ class PartitionedIndex(tf.Module):
             wanted: What ``filters.wanted`` gave. The fewer items pass, the more partitions are looked at.
         """
         k = min(k, self.items)
+        # So many hold k items though one of them is nearly empty.
+        least = min(-(-k // self._capacity) + 1, self._count)
+        lengths = tf.maximum(tf.norm(queries, axis=1, keepdims=True), _SHORTEST)
+        extended = tf.concat([queries, lengths], 1)
+        chosen = self._choose(extended, lengths, least, probes, wanted)
+        found = tf.where(chosen)
 
         def exact() -> tuple[tf.Tensor, tf.Tensor]:
             return self._exact.search(queries, exclude, k, None, wanted)
 
         def probe() -> tuple[tf.Tensor, tf.Tensor]:
-            found = self._probe(queries, exclude, k, _pairs(chosen, places), wanted)
-            best: tuple[tf.Tensor, tf.Tensor] = tf.cond(
-                tf.reduce_any(tf.math.is_inf(found[0][:, -1])), exact, lambda: found
-            )
-            return best
+            pairs = _pairs(chosen, found)
+            scores = self._scores(extended, pairs)
+            if wanted:
+                scores = self._filtered(scores, pairs, wanted)
+            scores = tf.cond(tf.size(exclude) > 0, lambda: self._without(scores, exclude, pairs), lambda: scores)
+            # One more than wanted shows whether a tie is cut; where items are missing -inf is equal to -inf.
+            values, rows = self._best(scores, pairs, k + 1, least if probes is not None else max(least, rank))
+            best = values[:, :k], rows[:, :k]
 
-        chosen = self._choose(queries, k, probes, wanted)
-        places = tf.where(chosen)
-        batch, pairs = tf.shape(queries)[0], tf.shape(places)[0]
+            def doubtful() -> tuple[tf.Tensor, tf.Tensor]:
+                short = tf.reduce_any(tf.math.is_inf(best[0]))
+                out: tuple[tf.Tensor, tf.Tensor] = tf.cond(short, exact, lambda: self._cut(scores, pairs, *best))
+                return out
+
+            cut = tf.reduce_any(values[:, k - 1] == values[:, k])
+            out: tuple[tf.Tensor, tf.Tensor] = tf.cond(cut, doubtful, lambda: self._in_order(*best))
+            return out
+
+        rank = min(self._probing.rank, self._count)
+        batch, pairs = tf.shape(queries)[0], tf.shape(found)[0]
         # A query that is not a number looks at nothing.
-        few = (pairs >= batch) & (pairs <= max(1, int(_EXACT_FROM * self._count)) * batch)
-        found: tuple[tf.Tensor, tf.Tensor] = tf.cond(few, probe, exact)
-        return found
+        few = (pairs >= tf.maximum(batch, 1)) & (pairs <= int(_EXACT_FROM * self._count) * batch)
+        best, rows = tf.cond(few, probe, exact)
+        best.set_shape([None, k])
+        rows.set_shape([None, k])
+        return best, rows
 
     def _choose(
-        self, queries: tf.Tensor, k: int, probes: tf.Tensor | None, wanted: Mapping[str, tf.Tensor] | None
+        self,
+        extended: tf.Tensor,
+        lengths: tf.Tensor,
+        least: int,
+        probes: tf.Tensor | None,
+        wanted: Mapping[str, tf.Tensor] | None,
     ) -> tf.Tensor:
-        """Whether a partition is looked at by a query, bool ``[P, B]``."""
-        # So many hold k items though one of them is nearly empty.
-        least = min(-(-k // self._capacity) + 1, self._count)
-        lengths = tf.norm(queries, axis=1)
-        nearness = tf.matmul(tf.concat([queries, lengths[:, None]], 1), self._centres, transpose_b=True)
+        """Whether a query looks at a partition, bool ``[B, P]``."""
+        nearness = tf.matmul(extended, self._centres, transpose_b=True)
         lowest = choice.limits(nearness, lengths, self._probing, least)
         if probes is not None or wanted:
             shares = tf.maximum(self.filters.shares(wanted), 0.5 / self.items) if wanted else None
             lowest = choice.moved(nearness, lowest, least, probes, shares)
-        return tf.transpose(nearness) >= lowest
+        return nearness >= lowest
 
-    def _probe(
-        self,
-        queries: tf.Tensor,
-        exclude: tf.Tensor,
-        k: int,
-        pairs: _Pairs,
-        wanted: Mapping[str, tf.Tensor] | None,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The best k of the partitions that each query looks at."""
-        scores = self._scores(queries, pairs)
-        if wanted:
-            scores = self._filtered(scores, pairs, wanted)
-        scores = tf.cond(tf.size(exclude) > 0, lambda: self._without(scores, exclude, pairs), lambda: scores)
-        return self._best(scores, pairs, k)
-
-    def _scores(self, queries: tf.Tensor, pairs: _Pairs) -> tf.Tensor:
+    def _scores(self, extended: tf.Tensor, pairs: _Pairs) -> tf.Tensor:
         """Scores of all places of each pair's partition, float32 ``[n, C]``, -inf where no item is.
 
         A sparse matrix whose row for each pair holds the query at the partition's places, times the table: the one
@@ -164,16 +174,17 @@ class PartitionedIndex(tf.Module):
         they come: pairs of one partition come one after another, so that it is read from memory once and then lies in
         the processor's cache.
         """
-        first = tf.cast(pairs.parts, tf.int64) * (self._width + 1)
+        rows, columns = self._table.shape[0], self._width + 1
+        count = tf.size(pairs.parts, tf.int64)
         # Pairs of int32 (row, column) are made as one int64, the lower half first as on all platforms of TensorFlow.
-        high = tf.constant(2**32, tf.int64)
-        starts = tf.range(tf.size(first, tf.int64)) + first * high
-        entries = starts[:, None] + tf.range(self._width + 1, dtype=tf.int64)[None, :] * high
-        values = tf.gather(tf.pad(queries, [[0, 0], [0, 1]], constant_values=1.0), pairs.queries)
+        starts = tf.range(count) + pairs.parts * (columns << 32)
+        starts = -tf.math.top_k(-starts, tf.size(starts)).values
+        entries = starts[:, None] + np.arange(columns, dtype=np.int64) * 2**32
+        values = tf.gather(extended, tf.gather(pairs.queries, starts % 2**32))
         scores: tf.Tensor = tf.raw_ops.SparseTensorDenseMatMul(
             a_indices=tf.reshape(tf.bitcast(entries, tf.int32), [-1, 2]),
             a_values=tf.reshape(values, [-1]),
-            a_shape=tf.stack([tf.size(first, tf.int64), tf.constant(self._table.shape[0], tf.int64)]),
+            a_shape=tf.stack([count, tf.constant(rows, tf.int64)]),
             b=self._table,
         )
         return scores
@@ -186,7 +197,7 @@ class PartitionedIndex(tf.Module):
 
     def _without(self, scores: tf.Tensor, exclude: tf.Tensor, pairs: _Pairs) -> tf.Tensor:
         """Scores ``[n, C]`` with those of excluded rows ``[B, E]`` lowered to -inf."""
-        slots = tf.gather(self._slots, tf.maximum(exclude, 0))
+        slots = tf.cast(tf.gather(self._slots, tf.maximum(exclude, 0)), tf.int64)
         parts = tf.gather(tf.concat([pairs.parts, [self._count]], 0), pairs.places)
         there = (slots[:, :, None] // self._capacity == parts[:, None, :]) & (exclude >= 0)[:, :, None]
         found = tf.where(there)
@@ -195,81 +206,55 @@ class PartitionedIndex(tf.Module):
         lowered = tf.fill([tf.shape(found)[0]], float("-inf"))
         return tf.tensor_scatter_nd_update(scores, tf.stack([numbers, columns], 1), lowered)
 
-    def _best(self, scores: tf.Tensor, pairs: _Pairs, k: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """The best k of each query's scores, and their rows, which mean nothing where a score is -inf."""
+    def _best(self, scores: tf.Tensor, pairs: _Pairs, depth: int, least: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """The best of each query's scores ``[B, depth]``, and their rows, which mean nothing where a score is -inf."""
         across = self._capacity // _GROUP
         groups = tf.reshape(scores, [-1, _GROUP])
-        tops = _spread(tf.reshape(tf.reduce_max(groups, 1), [-1, across]), pairs)
-        # One more than wanted shows whether a tie is cut.
-        depth = tf.minimum(k + 1, tf.shape(tops)[1] * _GROUP)
-        # The best k items lie in the k groups of the best first items.
-        firsts, tops = tf.math.top_k(tops, tf.minimum(depth, tf.shape(tops)[1]), sorted=False)
-        last = tf.shape(scores)[0] - 1
+        tops = tf.reshape(tf.reduce_max(groups, 1), [-1, across])
+        tops = _flat(tf.gather(tf.pad(tops, [[0, 1], [0, 0]], constant_values=float("-inf")), pairs.places))
+        # The best items lie in as many groups, those of the best first items.
+        many = depth if least * across >= depth else tf.minimum(depth, tf.shape(tops)[1])
+        firsts, numbers = tf.math.top_k(tops, many, sorted=False)
         # Where a query has fewer pairs than others, groups of others fill up; the minimum takes them out.
-        numbers = tf.minimum(tf.gather(pairs.places, tops // across, batch_dims=1), last) * across + tops % across
+        last = tf.size(pairs.parts, tf.int64) * across - 1
+        numbers = tf.minimum(tf.cast(numbers, tf.int64) + pairs.starts * across, last)
         rivals = _flat(tf.minimum(tf.gather(groups, numbers), firsts[:, :, None]))
         values, places = tf.math.top_k(rivals, depth)
-        slots = tf.gather(numbers, places // _GROUP, batch_dims=1) * _GROUP + places % _GROUP
-        part = tf.gather(pairs.parts, slots // self._capacity)
-        rows = tf.gather(self._members, part * self._capacity + slots % self._capacity)
-        equal = (values[:, 1:] == values[:, :-1]) & tf.math.is_finite(values[:, 1:])
-        best, rows = tf.cond(
-            tf.reduce_any(equal),
-            lambda: tf.cond(
-                tf.reduce_any(equal[:, k - 1 :]),
-                lambda: self._cut(scores, pairs, values[:, :k], rows[:, :k]),
-                lambda: _ordered(values[:, :k], rows[:, :k], k),
-            ),
-            lambda: (values[:, :k], rows[:, :k]),
-        )
-        best.set_shape([None, k])
-        rows.set_shape([None, k])
-        return best, tf.cast(rows, tf.int64)
+        numbers = tf.gather(numbers, places // _GROUP, batch_dims=1)
+        slots = tf.gather(pairs.parts, numbers // across) * across + numbers % across
+        rows = tf.gather(self._members, slots * _GROUP + tf.cast(places % _GROUP, tf.int64))
+        return values, tf.cast(rows, tf.int64)
+
+    def _in_order(self, values: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The same ``[B, k]``, whose values fall, with the lower row first of those with equal values."""
+        falls = tf.cast(values[:, 1:] < values[:, :-1], tf.int64)
+        codes = tf.cumsum(tf.pad(falls, [[0, 0], [1, 0]]), axis=1) * self.items + rows
+        return values, -tf.math.top_k(-codes, tf.shape(codes)[1]).values % self.items
 
     def _cut(self, scores: tf.Tensor, pairs: _Pairs, values: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The same ``[B, k]`` where the cut lies between items of equal scores: those of the lower rows stay."""
         batch, k = tf.shape(values)[0], tf.shape(values)[1]
         last = values[:, -1:]
         found = tf.where((scores == tf.gather(last, pairs.queries)) & tf.math.is_finite(scores))
-        number, column = tf.cast(found[:, 0], tf.int32), tf.cast(found[:, 1], tf.int32)
+        number, column = found[:, 0], found[:, 1]
         equal = tf.gather(self._members, tf.gather(pairs.parts, number) * self._capacity + column)
         # By query, then by row.
-        codes = tf.sort(tf.cast(tf.gather(pairs.queries, number), tf.int64) * self.items + tf.cast(equal, tf.int64))
-        queries, equal = tf.cast(codes // self.items, tf.int32), tf.cast(codes % self.items, tf.int32)
-        starts = tf.cumsum(tf.math.bincount(queries, minlength=batch), exclusive=True)
-        lanes = tf.range(tf.size(queries)) - tf.gather(starts, queries)
-        kept = tf.where(lanes < k)[:, 0]
-        places = tf.gather(tf.stack([queries, lanes], 1), kept)
-        lowest = tf.tensor_scatter_nd_update(tf.fill([batch, k], -1), places, tf.gather(equal, kept))
-        above = tf.where(values > last, values, float("-inf"))
-        return _ordered(
-            tf.concat([above, tf.where(lowest >= 0, last, float("-inf"))], 1), tf.concat([rows, lowest], 1), k
-        )
+        codes = tf.sort(tf.gather(pairs.queries, number) * self.items + tf.cast(equal, tf.int64))
+        counts = tf.math.bincount(tf.cast(codes // self.items, tf.int32), minlength=batch)
+        above = tf.math.count_nonzero(values > last, 1, keepdims=True, dtype=tf.int32)
+        lanes = tf.range(k) - above
+        places = tf.cumsum(counts, exclusive=True)[:, None] + tf.maximum(lanes, 0)
+        rows = tf.where(lanes < 0, rows, tf.gather(codes % self.items, places))
+        return self._in_order(values, rows)
 
 
 def _pairs(chosen: tf.Tensor, found: tf.Tensor) -> _Pairs:
-    """The pairs of those chosen, bool ``[P, B]``, whose places are ``found`` int64 ``[n, 2]``."""
-    numbers = tf.range(tf.shape(found)[0])
-    seen = tf.cumsum(tf.cast(chosen, tf.int32), axis=0)
-    lanes = tf.gather_nd(seen, found) - 1
-    queries = tf.cast(found[:, 1], tf.int32)
-    widest = tf.maximum(tf.reduce_max(seen[-1:], 1), 1)
-    places = tf.fill(tf.concat([tf.shape(chosen)[1:], widest], 0), tf.size(numbers))
-    places = tf.tensor_scatter_nd_update(places, tf.stack([queries, lanes], 1), numbers)
-    return _Pairs(tf.cast(found[:, 0], tf.int32), queries, places)
-
-
-def _spread(values: tf.Tensor, pairs: _Pairs) -> tf.Tensor:
-    """Values of pairs ``[n, m]`` by query, ``[B, T m]``; -inf where a query has fewer pairs than others."""
-    padded = tf.pad(values, [[0, 1], [0, 0]], constant_values=float("-inf"))
-    return _flat(tf.gather(padded, pairs.places))
-
-
-def _ordered(values: tf.Tensor, rows: tf.Tensor, k: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The k best of ``[B, n]``, the lower row first of those with equal values."""
-    order = tf.argsort(rows, axis=1, stable=True)
-    best, places = tf.math.top_k(tf.gather(values, order, batch_dims=1), k)
-    return best, tf.gather(tf.gather(rows, order, batch_dims=1), places, batch_dims=1)
+    """The pairs of those chosen, bool ``[B, P]``, whose places are ``found`` int64 ``[n, 2]``."""
+    queries, parts = tf.unstack(found, axis=1)
+    counts = tf.math.count_nonzero(chosen, 1, keepdims=True)
+    starts = tf.cumsum(counts, exclusive=True)
+    lanes = tf.range(tf.reduce_max(counts))
+    return _Pairs(queries, parts, starts, tf.where(lanes < counts, starts + lanes, tf.size(parts, tf.int64)))
 
 
 def _flat(values: tf.Tensor) -> tf.Tensor:

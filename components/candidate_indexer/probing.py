@@ -38,15 +38,15 @@ def limits(nearness: tf.Tensor, lengths: tf.Tensor, probing: Probing, least: int
 
     Args:
         nearness: float32 ``[B, P]``, scores of the partitions.
-        lengths: float32 ``[B]``, of the queries.
+        lengths: float32 ``[B, 1]``, of the queries.
         probing: Which to look at.
         least: Partitions that every query looks at, at least.
 
     Returns:
-        float32 ``[B]``.
+        float32 ``[B, 1]``.
     """
     rank = min(max(probing.rank, least), nearness.shape[1])
-    return tf.math.top_k(nearness, rank).values[:, -1] - probing.margin * lengths
+    return tf.math.top_k(nearness, rank).values[:, -1:] - probing.margin * lengths
 
 
 def moved(
@@ -56,18 +56,18 @@ def moved(
 
     Args:
         nearness: float32 ``[B, P]``, scores of the partitions.
-        lowest: float32 ``[B]``, what ``limits`` gave.
+        lowest: float32 ``[B, 1]``, what ``limits`` gave.
         least: Partitions that every query looks at, at least.
         probes: int64 ``[B]``, partitions to look at; 0 and less is what ``lowest`` says. None: so for all.
         shares: float32 ``[B]``, above 0, part of the items that pass. So many times more partitions are looked at.
 
     Returns:
-        float32 ``[B]``.
+        float32 ``[B, 1]``.
     """
     count = nearness.shape[1]
 
     def counted() -> tf.Tensor:
-        wanted = tf.math.count_nonzero(nearness >= lowest[:, None], 1, dtype=tf.int32)
+        wanted = tf.math.count_nonzero(nearness >= lowest, 1, dtype=tf.int32)
         if probes is not None:
             given = tf.cast(tf.clip_by_value(probes, 0, count), tf.int32)
             wanted = tf.where(given > 0, tf.maximum(given, least), wanted)
@@ -77,7 +77,7 @@ def moved(
         # A query of no finite score looks at none.
         wanted = tf.maximum(wanted, 1)
         ordered = tf.math.top_k(nearness, tf.reduce_max(wanted)).values
-        return tf.gather(ordered, wanted - 1, batch_dims=1)
+        return tf.gather(ordered, wanted[:, None] - 1, batch_dims=1)
 
     asked = tf.constant(False)
     if probes is not None:
