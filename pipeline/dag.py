@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ml_metadata.proto.metadata_store_pb2 import ConnectionConfig
 from tfx import types
 from tfx.components import SchemaGen
@@ -46,61 +44,13 @@ from crossrec.components.warm_start.component import PreviousModel
 from crossrec.components.warm_start.records import of_other_data, read_records
 from crossrec.pipeline.columns import interaction_columns, item_columns
 from crossrec.pipeline.digest import code_digest
+from crossrec.pipeline.locations import Locations as Locations
 from crossrec.pipeline.schemas import schema_path
 from crossrec.pipeline.spec.beam import arguments
 from crossrec.pipeline.spec.spec import Spec
 
 RELEASE_NODES = ("ServingCheck", "Publisher")
 """Nodes that only a release needs."""
-
-
-@dataclass(frozen=True)
-class Locations:
-    """Where a pipeline reads and writes.
-
-    Attributes:
-        data: Directory that the spec's relative paths start from.
-        root: The run root: artifacts, metadata, checkpoints, caches, releases and logs lie below it.
-        data_is_here: Whether the pipeline runs on this machine, so that the data can be looked at while the graph is
-            built, and ML Metadata kept in a file.
-        cache: What later runs of any spec can use, such as vectors of texts, lies below it; below the root if left
-            out.
-    """
-
-    data: str
-    root: str
-    data_is_here: bool = True
-    cache: str = ""
-
-    @property
-    def artifacts(self) -> str:
-        """Root of the artifacts."""
-        return f"{self.root}/artifacts"
-
-    @property
-    def metadata(self) -> str:
-        """The ML Metadata database."""
-        return f"{self.root}/metadata.sqlite"
-
-    @property
-    def checkpoints(self) -> str:
-        """Checkpoints of trainings that have not ended."""
-        return f"{self.root}/checkpoints"
-
-    @property
-    def text_vectors(self) -> str:
-        """Vectors of texts that earlier runs have embedded."""
-        return f"{self.cache or f'{self.root}/cache'}/text_embeddings"
-
-    @property
-    def serving(self) -> str:
-        """Root of the published models."""
-        return f"{self.root}/serving"
-
-    @property
-    def logs(self) -> str:
-        """Logs of the runs."""
-        return f"{self.root}/logs"
 
 
 def build(spec: Spec, locations: Locations, cache: bool = True, publish: bool = True) -> Pipeline:

@@ -28,8 +28,8 @@ from crossrec.components.serving_bundle.component import ServingBundle
 from crossrec.components.serving_check.component import ServingCheck
 from crossrec.components.warm_start.records import OF_TEXTS, PARTS, ReleaseRecord, read_records
 from crossrec.pipeline.columns import columns_of_items
-from crossrec.pipeline.dag import Locations
 from crossrec.pipeline.lineage import Lineage, Made
+from crossrec.pipeline.locations import Locations
 from crossrec.pipeline.spec.spec import Spec
 
 _TYPES = {

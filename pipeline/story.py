@@ -169,7 +169,7 @@ def _metrics(report: Report, uri: str) -> list[str]:
 def _check(report: CheckReport, uri: str) -> list[str]:
     lines = []
     if report.load_seconds is not None:
-        lines.append(f"{report.server} started and loaded the bundle in {report.load_seconds:.1f} s")
+        lines.append(f"{report.server} loaded the bundle in {report.load_seconds:.1f} s")
     right = sum(not answer.problems for answer in report.golden)
     if report.golden:
         worst = report.worst_deviation

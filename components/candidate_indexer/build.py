@@ -17,7 +17,7 @@ from crossrec.components.candidate_indexer.partitioned import PartitionedIndex
 from crossrec.components.candidate_indexer.partitions import Partitions
 from crossrec.components.candidate_indexer.probing import Probing
 from crossrec.components.candidate_indexer.report import IndexReport
-from crossrec.components.candidate_indexer.tuning import choose_probing, nearest, recall
+from crossrec.components.candidate_indexer.tuning import best_items, choose_probing, nearest, recall
 from crossrec.components.errors import DataError
 from crossrec.components.features.item_table import Array
 from crossrec.components.progress import progress
@@ -77,13 +77,12 @@ def build_index(
     tuning, held_out = of % 2 == 0, of % 2 == 1
     parts = divide(items, config)
     progress(f"{len(parts.members):,} partitions; choosing probes on {tuning.sum():,} queries")
-    exact = ExactIndex(embeddings, removed=items.removed)
-    truth = nearest(exact, queries, plain.depth)
+    truth = best_items(embeddings, items.present, queries, plain.depth)
     probing = choose_probing(parts, queries[tuning], users[tuning], truth[tuning], config.recall_target)
     if config.type == "auto" and probing.probes > _MOST_PROBES * len(parts.members):
         progress(f"{probing.probes:,.0f} of {len(parts.members):,} partitions would be read: exact search is faster")
         return plain.model_copy(update={"seconds": time.perf_counter() - started}), None
-    index = PartitionedIndex(exact, parts, probing, embeddings)
+    index = PartitionedIndex(ExactIndex(embeddings, removed=items.removed), parts, probing, embeddings)
     measured = recall(nearest(index, queries[held_out], plain.depth), truth[held_out])
     progress(f"{probing.probes:,.1f} probes; recall@{plain.depth} {measured:.4f} on {held_out.sum():,} other queries")
     report = plain.model_copy(

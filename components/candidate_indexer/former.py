@@ -9,7 +9,7 @@ import numpy as np
 from crossrec.components.candidate_indexer.build import read_partitions
 from crossrec.components.candidate_indexer.divide import FormerPartitions
 from crossrec.components.candidate_indexer.index import read_embeddings
-from crossrec.components.features.item_table import Array, ItemTable, differing, former_rows
+from crossrec.components.features.item_table import Array, ItemTable, differing_rows, former_rows
 from crossrec.components.progress import progress
 from crossrec.components.retrieval_trainer.model import RetrievalModel
 
@@ -51,7 +51,7 @@ def read_former(directory: str, before: ItemTable, now: ItemTable) -> FormerInde
     rows = former_rows(before, now)
     same = np.flatnonzero(rows >= 0)
     for name, values in now.features.items():
-        same = same[~differing(values[same], before.features[name][rows[same]])]
+        same = same[~differing_rows(values, same, before.features[name], rows[same])]
     kept = np.full_like(rows, -1)
     kept[same] = rows[same]
     parts = read_partitions(directory)

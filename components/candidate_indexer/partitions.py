@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
 from crossrec.components.features.item_table import Array
 from crossrec.components.modeling import k_means
+from crossrec.components.threads import in_threads
 
 _CHOICES = 8
 # Room that lets items move to the partition that suits them best.
 _FILL = 0.93
+# Rows whose distances one thread computes at a time.
+_ROWS = 16_384
 
 
 @dataclass(frozen=True)
@@ -80,44 +82,60 @@ def _assign(embeddings: Array, centres: Array, capacity: int, begun: Array | Non
 
     Items that ``begun`` has a centre for, which is not negative there, keep it.
     """
-    table, offsets = tf.constant(centres), tf.constant((centres**2).sum(1) / 2)
     leaves = np.full(len(embeddings), -1, np.int32) if begun is None else begun.copy()
     free = capacity - np.bincount(leaves[leaves >= 0], minlength=len(centres))
     waiting = np.flatnonzero(leaves < 0)
-    nearness, places = k_means.nearest(embeddings, waiting, table, offsets, 1)
+    nearness, places = k_means.nearest(embeddings, waiting, centres, 1)
     waiting = _settle(waiting, nearness[:, 0], places[:, 0], leaves, free)
-    nearness, places = k_means.nearest(embeddings, waiting, table, offsets, min(_CHOICES, len(centres)))
+    nearness, places = k_means.nearest(embeddings, waiting, centres, min(_CHOICES, len(centres)))
     for choice in range(1, places.shape[1]):
         left = _settle(waiting, nearness[:, choice], places[:, choice], leaves, free)
         kept = np.isin(waiting, left, assume_unique=True)
         waiting, nearness, places = waiting[kept], nearness[kept], places[kept]
     while len(waiting):
         with_room = np.flatnonzero(free)
-        nearness, places = k_means.nearest(
-            embeddings, waiting, tf.gather(table, with_room), tf.gather(offsets, with_room), 1
-        )
+        nearness, places = k_means.nearest(embeddings, waiting, centres[with_room], 1)
         waiting = _settle(waiting, nearness[:, 0], with_room[places[:, 0]], leaves, free)
     return leaves
 
 
 def _settle(waiting: Array, nearness: Array, places: Array, leaves: Array, free: Array) -> Array:
-    """Gives each place to the nearest of those that want it, as far as there is room; returns who is left."""
-    order = np.lexsort((waiting, -nearness, places))
+    """Gives each place to the nearest of those that want it, as far as there is room; returns who is left.
+
+    Args:
+        waiting: Rows, ascending, ``[n]``.
+        nearness: float32 ``[n]``, to the places that they want; the lower row is first of equal ones.
+        places: int ``[n]``.
+        leaves: int32 ``[N]``, filled in for those that get their places.
+        free: int64 ``[P]``, room of each place; lowered.
+
+    Returns:
+        The rows that are left, ascending.
+    """
+    taken = np.ones(len(waiting), np.bool_)
+    wanting = np.bincount(places, minlength=len(free))
+    # Only where not all have room it matters who is nearer.
+    rivals = np.flatnonzero((wanting > free)[places])
+    order = rivals[np.lexsort((-nearness[rivals], places[rivals]))]
     wanted = places[order]
     starts = np.searchsorted(wanted, np.arange(len(free)))
-    taken = np.arange(len(order)) - starts[wanted] < free[wanted]
-    chosen = order[taken]
-    leaves[waiting[chosen]] = places[chosen]
-    free -= np.bincount(places[chosen], minlength=len(free))
-    return np.asarray(waiting[np.sort(order[~taken])])
+    taken[order] = np.arange(len(order)) - starts[wanted] < free[wanted]
+    leaves[waiting[taken]] = places[taken]
+    free -= np.bincount(places[taken], minlength=len(free))
+    return np.asarray(waiting[~taken])
 
 
 def _collect(embeddings: Array, leaves: Array, centres: Array, capacity: int) -> Partitions:
-    order = np.argsort(leaves, kind="stable")
+    order = k_means.by_part(leaves, len(centres))
     counts = np.bincount(leaves, minlength=len(centres))
     columns = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     members = np.full((len(centres), capacity), -1, np.int32)
     members[leaves[order], columns] = order
-    squares = np.bincount(leaves, ((embeddings - centres[leaves]) ** 2).sum(1), len(centres))
-    spreads = np.sqrt(squares / np.maximum(counts, 1)).astype(np.float32)
+
+    def distances(start: int) -> Array:
+        rows = slice(start, start + _ROWS)
+        return np.asarray(((embeddings[rows] - centres[leaves[rows]]) ** 2).sum(1))
+
+    squares = np.concatenate(in_threads(distances, range(0, len(embeddings), _ROWS)))
+    spreads = np.sqrt(np.bincount(leaves, squares, len(centres)) / np.maximum(counts, 1)).astype(np.float32)
     return Partitions(members, centres, spreads)

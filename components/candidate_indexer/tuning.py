@@ -10,6 +10,7 @@ import tensorflow as tf
 from crossrec.components.candidate_indexer.partitions import Partitions
 from crossrec.components.candidate_indexer.probing import Probing
 from crossrec.components.features.item_table import Array
+from crossrec.components.threads import in_threads
 
 SPREAD_WEIGHTS = (0.0, 0.25, 0.5, 0.75)
 RANKS = (1, 4, 16, 32, 64)
@@ -18,6 +19,10 @@ _STEPS = np.linspace(0, 1, 1001)
 # Normal quantile of 99 %, for the difference of two halves that are as uncertain as each other.
 _QUANTILE = 2.326 * np.sqrt(2.0)
 _BATCH = 32
+# Of so many items only the highest score competes at first.
+_GROUP = 16
+# Scores of so many queries and items stay in the processor's cache until that is known.
+_QUERIES, _ITEMS = 128, 16_384
 
 
 def nearest(index: Any, queries: Array, k: int) -> Array:
@@ -29,6 +34,46 @@ def nearest(index: Any, queries: Array, k: int) -> Array:
     )
     found = [step(tf.constant(queries[start : start + _BATCH])) for start in range(0, len(queries), _BATCH)]
     return np.concatenate([rows.numpy() for rows in found])
+
+
+def best_items(embeddings: Array, present: Array, queries: Array, k: int) -> Array:
+    """Rows of the k best items of queries by all scores, the lower one first of equal ones; int64 ``[Q, k]``.
+
+    What ``nearest`` gives of an exact index, in less than half the time.
+
+    Args:
+        embeddings: float32 ``[N + 1, D]``; the last row is the unknown item.
+        present: The rows that may be found, int64, ascending, k at least.
+        queries: float32 ``[Q, D]``.
+        k: Items wanted.
+    """
+    groups = -(-len(present) // _GROUP)
+    # The last item fills up the last group, and does not count again.
+    rows = np.pad(present, (0, groups * _GROUP - len(present)), mode="edge")
+    starts = range(0, len(rows), _ITEMS)
+    blocks = [tf.constant(embeddings[rows[start : start + _ITEMS]]) for start in starts]
+
+    def of(start: int) -> Array:
+        batch = queries[start : start + _QUERIES]
+        highest = tf.concat([_HIGHEST(tf.constant(batch), block) for block in blocks], 1)
+        # The k best items lie in the k groups of the highest scores, equal ones in the lower of them.
+        chosen = np.sort(tf.math.top_k(highest, min(k, groups), sorted=False).indices.numpy(), axis=1)
+        places = (chosen[:, :, None] * _GROUP + np.arange(_GROUP)).reshape(len(batch), -1)
+        # One query at a time: the vectors of all at once would not fit into memory where many items are wanted.
+        scores = np.stack([np.einsum("cd,d->c", embeddings[rows[own]], query) for own, query in zip(places, batch)])
+        scores[places >= len(present)] = -np.inf
+        return np.asarray(np.take_along_axis(places, tf.math.top_k(scores, k).indices.numpy(), axis=1))
+
+    return np.asarray(rows[np.concatenate(in_threads(of, range(0, len(queries), _QUERIES)))])
+
+
+def _highest(queries: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+    """The highest score of each group of items, float32 ``[B, n / group]``."""
+    scores = tf.matmul(queries, items, transpose_b=True)
+    return tf.reduce_max(tf.reshape(scores, [tf.shape(queries)[0], -1, _GROUP]), 2)
+
+
+_HIGHEST = tf.function(_highest, autograph=False, reduce_retracing=True)
 
 
 def recall(found: Array, truth: Array) -> float:
@@ -83,7 +128,8 @@ def _fewest(needed: Array, of: Array, count: int, target: float) -> int:
     users = int(of.max()) + 1
     found = np.bincount((np.arange(queries)[:, None] * count + needed).reshape(-1), minlength=queries * count)
     shares = np.cumsum(found.reshape(queries, count), axis=1) / depth
-    sums = np.zeros((users, count))
-    np.add.at(sums, of, shares - shares.mean(0))
+    order = np.argsort(of, kind="stable")
+    starts = np.searchsorted(of[order], np.arange(users))
+    sums = np.add.reduceat((shares - shares.mean(0))[order], starts, axis=0)
     error = np.sqrt(users / (users - 1) * (sums**2).sum(0)) / queries
     return int(np.argmax(shares.mean(0) - _QUANTILE * error >= target - 1e-9))

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from crossrec.components.features.document import Document
-from crossrec.components.features.item_table import ItemTable, differing, former_rows
+from crossrec.components.features.item_table import ItemTable, differing_rows, former_rows
 
 _NAMED = 5
 
@@ -60,7 +60,7 @@ def compare(before: ItemTable, now: ItemTable) -> CatalogueChanges:
     new = present[places[present] < 0]
     removed = np.setdiff1d(served, places[both], assume_unique=True)
     columns = {
-        name: differing(values[both], before.features[name][places[both]])
+        name: differing_rows(values, both, before.features[name], places[both])
         for name, values in now.features.items()
         if name in before.features
     }

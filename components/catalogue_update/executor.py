@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -13,7 +15,7 @@ from tfx.types import artifact_utils
 
 from crossrec.components import properties
 from crossrec.components.catalogue_update.carry import Catalogue, carry_ranking, carry_retrieval
-from crossrec.components.catalogue_update.changes import compare
+from crossrec.components.catalogue_update.changes import CatalogueChanges, compare
 from crossrec.components.catalogue_update.graphs import extend_graphs, extend_schema
 from crossrec.components.catalogue_update.read import read_catalogue
 from crossrec.components.catalogue_update.table import update_table
@@ -43,36 +45,55 @@ class Executor(base_executor.BaseExecutor):
         """
         source = {name: properties.uri(input_dict, name) for name in input_dict if input_dict[name]}
         target = {name: properties.uri(output_dict, name) for name in output_dict}
-        progress("reading and checking the catalogue")
-        items = read_catalogue(
-            ItemsTable.model_validate_json(exec_properties["config"]),
-            exec_properties["data_dir"],
-            _RawColumns.validate_python(json.loads(exec_properties["columns"])),
-        )
-        progress(f"transforming {items.num_rows:,} items")
-        transform = FeatureTransformConfig.model_validate_json(exec_properties["transform"])
-        items = with_texts(items, transform.features, source, exec_properties["text_vectors"])
-        trained = ItemTable.read(source["trained_item_table"])
-        table = update_table(items, transform, f"{source['trained_transform_graphs']}/item", trained)
-        changes = compare(ItemTable.read(source["former_table"]), table)
-        progress(str(changes))
-        fileio.makedirs(target["item_table"])
-        changes.write(target["item_table"])
-        artifact = artifact_utils.get_single_instance(output_dict["item_table"])
-        artifact.set_string_custom_property(properties.CATALOGUE, exec_properties["catalogue"])
-        for name, number in (
-            (properties.MODELS_FROM, int(exec_properties["models_from"])),
-            (NEW, changes.new),
-            (REMOVED, changes.removed),
-            (CHANGED, changes.changed),
-        ):
-            artifact.set_int_custom_property(name, number)
-        if changes.none and not int(exec_properties["always"]):
-            return
-        progress("carrying the models over")
-        table.write(target["item_table"])
-        extend_graphs(source["trained_transform_graphs"], target["transform_graphs"], table.ids)
-        before = Catalogue(FeatureSchema.read(source["trained_cross_set"]), trained)
-        now = Catalogue(extend_schema(source["trained_cross_set"], target["cross_set"], table.items), table)
-        for name, carry in (("retrieval_model", carry_retrieval), ("ranking_model", carry_ranking)):
-            carry(source[f"trained_{name}"], target[name], before, now)
+        with ThreadPoolExecutor(2) as beside:
+            former = beside.submit(ItemTable.read, source["former_table"])
+            trained, table = _read(source, exec_properties)
+            changes = compare(former.result(), table)
+            progress(str(changes))
+            _tell(artifact_utils.get_single_instance(output_dict["item_table"]), changes, exec_properties)
+            if changes.none and not int(exec_properties["always"]):
+                return
+            progress("carrying the models over")
+            writing = beside.submit(_write, table, source, target)
+            before = Catalogue(FeatureSchema.read(source["trained_cross_set"]), trained)
+            now = Catalogue(extend_schema(source["trained_cross_set"], target["cross_set"], table.items), table)
+            towers = beside.submit(
+                carry_retrieval, source["trained_retrieval_model"], target["retrieval_model"], before, now
+            )
+            carry_ranking(source["trained_ranking_model"], target["ranking_model"], before, now)
+            for part in (towers, writing):
+                part.result()
+
+
+def _read(source: Mapping[str, str], exec_properties: Mapping[str, Any]) -> tuple[ItemTable, ItemTable]:
+    """The item table of the run that trained, and that of the newest catalogue."""
+    progress("reading and checking the catalogue")
+    items = read_catalogue(
+        ItemsTable.model_validate_json(exec_properties["config"]),
+        exec_properties["data_dir"],
+        _RawColumns.validate_python(json.loads(exec_properties["columns"])),
+    )
+    progress(f"transforming {items.num_rows:,} items")
+    transform = FeatureTransformConfig.model_validate_json(exec_properties["transform"])
+    items = with_texts(items, transform.features, source, exec_properties["text_vectors"])
+    trained = ItemTable.read(source["trained_item_table"])
+    return trained, update_table(items, transform, f"{source['trained_transform_graphs']}/item", trained)
+
+
+def _tell(artifact: types.Artifact, changes: CatalogueChanges, exec_properties: Mapping[str, Any]) -> None:
+    """Writes what has changed beside the item table, and into its properties."""
+    fileio.makedirs(artifact.uri)
+    changes.write(artifact.uri)
+    artifact.set_string_custom_property(properties.CATALOGUE, exec_properties["catalogue"])
+    for name, number in (
+        (properties.MODELS_FROM, int(exec_properties["models_from"])),
+        (NEW, changes.new),
+        (REMOVED, changes.removed),
+        (CHANGED, changes.changed),
+    ):
+        artifact.set_int_custom_property(name, number)
+
+
+def _write(table: ItemTable, source: Mapping[str, str], target: Mapping[str, str]) -> None:
+    table.write(target["item_table"])
+    extend_graphs(source["trained_transform_graphs"], target["transform_graphs"], table.ids)

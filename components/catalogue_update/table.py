@@ -10,7 +10,7 @@ from crossrec.components.catalogue_update.transform import transform_items
 from crossrec.components.feature_transform.catalogue import without_rare_ids
 from crossrec.components.feature_transform.config import FeatureTransformConfig
 from crossrec.components.features import preprocessing
-from crossrec.components.features.item_table import Array, ItemTable, differing, places_in
+from crossrec.components.features.item_table import Array, ItemTable, differing_rows, places_in
 
 
 def update_table(items: pa.Table, config: FeatureTransformConfig, graph: str, trained: ItemTable) -> ItemTable:
@@ -29,6 +29,7 @@ def update_table(items: pa.Table, config: FeatureTransformConfig, graph: str, tr
     ids = items.column(config.item_column).to_numpy()
     places = places_in(ids, trained.ids)
     new = places < 0
+    known = np.flatnonzero(~new)
     rows = np.where(new, trained.items + np.cumsum(new) - 1, places)
     count = trained.items + int(new.sum())
     gone = np.ones(count, np.bool_)
@@ -41,7 +42,7 @@ def update_table(items: pa.Table, config: FeatureTransformConfig, graph: str, tr
         features[name][: trained.items] = former[:-1]
         # What has not changed stays as it is to the last bit, and with it all scores.
         told = new.copy()
-        told[~new] = differing(values[~new], former[places[~new]])
+        told[known] = differing_rows(values, known, former, places[known])
         features[name][rows[told]] = values[told]
         features[name][-1] = former[-1]
     frequencies = np.zeros(count, np.int64)

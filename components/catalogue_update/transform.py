@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +11,7 @@ import tensorflow_transform as tft
 
 from crossrec.components.example_gen.records import as_lists
 from crossrec.components.features.item_table import Array
+from crossrec.components.threads import in_threads
 
 _ROWS = 20_000
 
@@ -38,8 +37,7 @@ def transform_items(items: pa.Table, spec: Mapping[str, tf.io.VarLenFeature], gr
         (batch,) = columns.slice(start, _ROWS).combine_chunks().to_batches()
         return {name: values.numpy() for name, values in step(_sparse(batch, spec)).items()}
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        parts = list(pool.map(of, range(0, items.num_rows, _ROWS)))
+    parts = in_threads(of, range(0, items.num_rows, _ROWS))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -50,10 +48,18 @@ def _sparse(batch: pa.RecordBatch, spec: Mapping[str, tf.io.VarLenFeature]) -> d
         counts = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
         rows = np.repeat(np.arange(len(counts)), counts)
         places = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        values = lists.flatten().to_numpy(zero_copy_only=False)
         out[name] = tf.SparseTensor(
             np.stack([rows, places], 1).astype(np.int64),
-            tf.constant(values, spec[name].dtype),
+            _tensor(lists.flatten(), spec[name].dtype),
             [len(counts), int(counts.max(initial=0))],
         )
     return out
+
+
+def _tensor(values: pa.Array, dtype: tf.DType) -> tf.Tensor:
+    if dtype != tf.string:
+        return tf.constant(values.to_numpy(zero_copy_only=False), dtype)
+    # A text becomes an object of Python on its way, which costs more than all else; one that comes often, only once.
+    encoded = values.cast(pa.large_binary()).dictionary_encode()
+    texts = tf.constant(encoded.dictionary.to_numpy(zero_copy_only=False), tf.string)
+    return tf.gather(texts, encoded.indices.to_numpy())

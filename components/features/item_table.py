@@ -11,9 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tfx.dsl.io import fileio
 
+from crossrec.components.features.kept import find_kept, keep
+from crossrec.components.threads import in_threads
+
 Array = np.ndarray[Any, Any]
 _FILE = "items.npz"
 _ROUNDING = 2e-6
+# Rows that are compared at a time.
+_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -52,24 +57,40 @@ class ItemTable:
         arrays |= {f"display/{name}": _encode(values) for name, values in self.display.items()}
         if self.removed is not None:
             arrays["removed"] = self.removed
-        # A zip file is written with seeks, which not every file system of TFX has.
-        buffer = io.BytesIO()
-        np.savez(buffer, ids=_encode(self.ids), frequencies=self.frequencies, **arrays)
-        with fileio.open(f"{directory}/{_FILE}", "wb") as file:
-            file.write(buffer.getvalue())
+        arrays |= {"ids": _encode(self.ids), "frequencies": self.frequencies}
+        if "://" not in directory:
+            np.savez(f"{directory}/{_FILE}", **arrays)
+        else:
+            # A zip file is written with seeks, which not every file system of TFX has.
+            buffer = io.BytesIO()
+            np.savez(buffer, **arrays)
+            with fileio.open(f"{directory}/{_FILE}", "wb") as file:
+                file.write(buffer.getvalue())
+        self._keep(directory)
 
     @classmethod
     def read(cls, directory: str) -> ItemTable:
         """Reads the table of a directory."""
+        known = find_kept(f"{directory}/{_FILE}")
+        if isinstance(known, cls):
+            return known
         with fileio.open(f"{directory}/{_FILE}", "rb") as file, np.load(io.BytesIO(file.read())) as arrays:
             parts = {key: arrays[key] for key in arrays.files}
-        return cls(
+        table = cls(
             ids=_decode(parts["ids"]),
             frequencies=parts["frequencies"],
             features={key[8:]: values for key, values in parts.items() if key.startswith("feature/")},
             display={key[8:]: _decode(values) for key, values in parts.items() if key.startswith("display/")},
             removed=parts.get("removed"),
         )
+        table._keep(directory)
+        return table
+
+    def _keep(self, directory: str) -> None:
+        if keep(f"{directory}/{_FILE}", self):
+            for array in (self.ids, self.frequencies, self.removed, *self.features.values(), *self.display.values()):
+                if array is not None:
+                    array.flags.writeable = False
 
 
 def places_in(ids: Array, others: Array) -> Array:
@@ -99,6 +120,16 @@ def differing(left: Array, right: Array) -> Array:
     else:
         out = (left != right).any(1)
     return out
+
+
+def differing_rows(left: Array, rows: Array, right: Array, others: Array) -> Array:
+    """Which rows ``[n]`` of one array differ from the rows ``[n]`` of another, bool ``[n]``; see ``differing``."""
+
+    def of(start: int) -> Array:
+        piece = slice(start, start + _ROWS)
+        return differing(left[rows[piece]], right[others[piece]])
+
+    return np.concatenate([np.zeros(0, np.bool_), *in_threads(of, range(0, len(rows), _ROWS))])
 
 
 def _encode(strings: Array) -> Array:

@@ -1,15 +1,22 @@
-"""K-means on vectors: parts of equal size to begin with, nearest centres, means."""
+"""K-means on vectors: parts of equal size to begin with, nearest centres, means.
+
+All of it runs on all cores, and gives the same numbers however many these are.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-import tensorflow as tf
 
 from crossrec.components.features.item_table import Array
+from crossrec.components.threads import in_threads
 
 _SAMPLE = 4096
 _ROUNDS = 4
-_ROWS = 4096
+_ROWS = 1024
+# Parts whose means one thread computes at a time.
+_PARTS = 128
 
 
 def spherical_k_means(vectors: Array, clusters: int, rounds: int = 20, seed: int = 0) -> Array:
@@ -33,7 +40,7 @@ def spherical_k_means(vectors: Array, clusters: int, rounds: int = 20, seed: int
     rows = np.arange(len(vectors))
     for _ in range(rounds):
         # The centres are all of one length, so that the nearest one has the highest cosine.
-        _, places = nearest(vectors, rows, tf.constant(centres), tf.constant((centres**2).sum(1) / 2), 1)
+        _, places = nearest(vectors, rows, centres, 1)
         if np.array_equal(places[:, 0], leaves):
             break
         leaves = places[:, 0]
@@ -58,32 +65,65 @@ def halves(vectors: Array, parts: int, seed: int) -> Array:
         The part of each vector, int32 ``[N]``.
     """
     leaves = np.empty(len(vectors), np.int32)
-    _halve(vectors, np.arange(len(vectors)), (0, parts), leaves, np.random.default_rng(seed))
+    level = [_Part(np.arange(len(vectors)), 0, parts)]
+    while level:
+        for part in level:
+            if part.last - part.first == 1:
+                leaves[part.rows] = part.first
+        halved = in_threads(
+            lambda part: _halve(vectors, part, seed), [part for part in level if part.last - part.first > 1]
+        )
+        level = [half for both in halved for half in both]
     return leaves
 
 
-def _halve(vectors: Array, rows: Array, span: tuple[int, int], leaves: Array, rng: np.random.Generator) -> None:
-    """Numbers the leaves of a part; ``span`` says which numbers are its own."""
-    first, last = span
-    if last - first == 1:
-        leaves[rows] = first
-        return
-    sample = vectors[rows if len(rows) <= _SAMPLE else np.sort(rng.choice(rows, _SAMPLE, replace=False))]
+@dataclass(frozen=True)
+class _Part:
+    """Rows, ascending, and the numbers of the leaves that they are to be divided into."""
+
+    rows: Array
+    first: int
+    last: int
+
+
+def _halve(vectors: Array, part: _Part, seed: int) -> tuple[_Part, _Part]:
+    """Divides a part between the means of its halves, which are looked for in a sample."""
+    rows, first, last = part.rows, part.first, part.last
+    own = vectors if len(rows) == len(vectors) else vectors[rows]
+    sample = own
+    if len(rows) > _SAMPLE:
+        # A generator of its own: which part comes first depends on the threads.
+        rng = np.random.default_rng([seed, first, last])
+        sample = own[np.sort(rng.choice(len(rows), _SAMPLE, replace=False))]
     middle = first + (last - first) // 2
     share = (middle - first) / (last - first)
-    direction = np.asarray(sample[0] - sample[-1], np.float32)
+    place = int(share * (len(sample) - 1))
+    total = sample.sum(0)
+    direction = sample[0] - sample[-1]
     for _ in range(_ROUNDS):
-        places = sample @ direction
-        cut = np.partition(places, int(share * (len(sample) - 1)))[int(share * (len(sample) - 1))]
-        low = places <= cut
-        if low.all() or not low.any():
+        places = _along(sample, direction)
+        low = places <= np.partition(places, place)[place]
+        count = int(low.sum())
+        if count in (0, len(sample)):
             break
-        direction = np.asarray(sample[~low].mean(0) - sample[low].mean(0), np.float32)
-    # Equal vectors keep their order, so that they stay together where they can.
-    order = np.argsort(vectors[rows] @ direction, kind="stable")
-    count = int(round(share * len(rows)))
-    _halve(vectors, np.sort(rows[order[:count]]), (first, middle), leaves, rng)
-    _halve(vectors, np.sort(rows[order[count:]]), (middle, last), leaves, rng)
+        # Not a product of matrices, whose sums depend on the threads of the library that computes it.
+        below = np.einsum("n,nd->d", low.astype(np.float32), sample)
+        direction = (total - below) / np.float32(len(sample) - count) - below / np.float32(count)
+    low = _lowest(_along(own, direction), int(round(share * len(rows))))
+    return _Part(rows[low], first, middle), _Part(rows[~low], middle, last)
+
+
+def _along(vectors: Array, direction: Array) -> Array:
+    """Products of vectors ``[n, D]`` with one, float32 ``[n]``."""
+    return np.asarray(np.einsum("nd,d->n", vectors, direction))
+
+
+def _lowest(values: Array, count: int) -> Array:
+    """Which are the ``count`` lowest of ``[n]``, bool; the first of equal ones, so that these stay together."""
+    cut = np.partition(values, count - 1)[count - 1]
+    low = values < cut
+    low[np.flatnonzero(values == cut)[: count - int(low.sum())]] = True
+    return np.asarray(low)
 
 
 def means(vectors: Array, leaves: Array, parts: int, before: Array | None = None) -> Array:
@@ -98,42 +138,55 @@ def means(vectors: Array, leaves: Array, parts: int, before: Array | None = None
     Returns:
         float32 ``[P, D]``.
     """
-    order = np.argsort(leaves, kind="stable")
-    counts = np.bincount(leaves, minlength=parts)
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    full = counts > 0
+    order = by_part(leaves, parts)
+    ends = np.concatenate([[0], np.cumsum(np.bincount(leaves, minlength=parts))])
     out = np.zeros((parts, vectors.shape[1]), np.float32) if before is None else before.copy()
-    out[full] = np.add.reduceat(vectors[order], starts[full], axis=0) / counts[full, None]
+
+    def fill(first: int) -> None:
+        bounds = ends[first : first + _PARTS + 1]
+        counts = np.diff(bounds)
+        full = np.flatnonzero(counts)
+        if len(full):
+            sums = np.add.reduceat(vectors[order[bounds[0] : bounds[-1]]], bounds[full] - bounds[0], axis=0)
+            out[first + full] = sums / counts[full, None]
+
+    in_threads(fill, range(0, parts, _PARTS))
     return out
 
 
-def nearest(vectors: Array, rows: Array, centres: tf.Tensor, offsets: tf.Tensor, count: int) -> tuple[Array, Array]:
+def by_part(leaves: Array, parts: int) -> Array:
+    """The rows ordered by their part, int ``[N]`` below ``parts``, and within it as they come: int64 ``[N]``."""
+    # Numbers of 16 bits are sorted by their digits, which takes a tenth of the time.
+    small = leaves.astype(np.uint16) if parts <= 2**16 else leaves
+    return np.argsort(small, kind="stable")
+
+
+def nearest(vectors: Array, rows: Array, centres: Array, count: int) -> tuple[Array, Array]:
     """The nearest centres of some vectors by Euclidean distance.
 
     Args:
         vectors: float32 ``[N, D]``.
         rows: Which of them, int ``[n]``.
         centres: float32 ``[P, D]``.
-        offsets: Half of each centre's squared length, float32 ``[P]``.
-        count: How many of the nearest.
+        count: How many of the nearest, a few.
 
     Returns:
-        ``x c - c c / 2``, float32 ``[n, count]``, highest first, and the centres, int32 ``[n, count]``.
+        ``x c - c c / 2``, float32 ``[n, count]``, highest first, and the centres, int32 ``[n, count]``; the lower one
+        is first of equally near ones.
     """
-    found = [
-        _NEAREST(tf.constant(vectors[rows[start : start + _ROWS]]), centres, offsets, count)
-        for start in range(0, max(len(rows), 1), _ROWS)
-    ]
-    return np.concatenate([near.numpy() for near, _ in found]), np.concatenate([place.numpy() for _, place in found])
+    table = np.concatenate([centres, -(centres**2).sum(1, keepdims=True) / 2], 1).T
 
+    def of(start: int) -> tuple[Array, Array]:
+        own = vectors[rows[start : start + _ROWS]]
+        nearness = np.pad(own, [(0, 0), (0, 1)], constant_values=1) @ table
+        near, places = np.empty([len(own), count], np.float32), np.empty([len(own), count], np.int32)
+        # The highest again and again: for so few it takes a fraction of the time of a sort.
+        for column in range(count):
+            highest = nearness.argmax(1)[:, None]
+            near[:, column : column + 1] = np.take_along_axis(nearness, highest, 1)
+            places[:, column : column + 1] = highest
+            np.put_along_axis(nearness, highest, -np.inf, 1)
+        return near, places
 
-def _nearest(rows: tf.Tensor, centres: tf.Tensor, offsets: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
-    nearness = tf.matmul(rows, centres, transpose_b=True) - offsets
-    if count == 1:
-        place = tf.argmax(nearness, 1, output_type=tf.int32)[:, None]
-        return tf.gather(nearness, place, batch_dims=1), place
-    best = tf.math.top_k(nearness, count)
-    return best.values, best.indices
-
-
-_NEAREST = tf.function(_nearest, autograph=False, reduce_retracing=True)
+    found = in_threads(of, range(0, max(len(rows), 1), _ROWS))
+    return np.concatenate([near for near, _ in found]), np.concatenate([place for _, place in found])

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from tfx.dsl.io import fileio
 from crossrec.components.modeling import tf_job
 from crossrec.components.modeling.training_job import LOST_WORKER, Artifacts, TrainingJob, read_outcome
 from crossrec.components.progress import progress
+from crossrec.serving.launch.ports import HOST, free_port
 
 _TRIES = 3
 _GRACE_SECONDS, _LOOK_SECONDS = 60.0, 0.2
@@ -88,11 +88,10 @@ def run_here(folder: str, workers: int) -> None:
 
 def cluster_of(workers: int) -> list[str]:
     """A ``TF_CONFIG`` for each of some workers on free ports of this machine."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(workers)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    ports: set[int] = set()
+    while len(ports) < workers:
+        ports.add(free_port())
+    addresses = [f"{HOST}:{port}" for port in sorted(ports)]
     return [
         json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
         for index in range(workers)

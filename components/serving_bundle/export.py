@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,18 @@ def load_parts(directories: Mapping[str, str], version_file: str) -> BundleParts
     """
     schema = FeatureSchema.read(directories["cross_set"])
     table = ItemTable.read(directories["item_table"])
-    towers = retrieval.load(directories["retrieval_model"], schema, table, served=True)
-    ranker = ranking.build(schema, saving.read_config(directories["ranking_model"], RankingConfig), table)
-    saving.restore(directories["ranking_model"], ranker)
+    with ThreadPoolExecutor(2) as beside:
+        index = beside.submit(load_index, directories["candidate_index"], table.display, table.removed)
+        towers = beside.submit(retrieval.load, directories["retrieval_model"], schema, table, served=True)
+        ranker = ranking.build(schema, saving.read_config(directories["ranking_model"], RankingConfig), table)
+        saving.restore(directories["ranking_model"], ranker)
     encodings = [encoding for encoding in schema.encodings if encoding.side == "query"]
     return BundleParts(
         schema=schema,
         graphs=directories["transform_graphs"],
         table=table,
-        retrieval=towers,
-        index=load_index(directories["candidate_index"], table.display, table.removed),
+        retrieval=towers.result(),
+        index=index.result(),
         ranking=ranker,
         version_file=version_file,
         search_inputs=IndexReport.read(directories["candidate_index"]).inputs,
@@ -75,7 +78,6 @@ def export(directory: str, parts: BundleParts, config: ServingConfig, requests: 
     """
     bundle = Bundle(parts, config)
     signatures = bundle.signatures()
-    tf.saved_model.save(_state(bundle, signatures), directory, signatures=signatures)
     search = {
         name: np.zeros(
             [1] + [0] * (spec.shape.rank - 1), object if spec.dtype == tf.string else spec.dtype.as_numpy_dtype
@@ -83,15 +85,12 @@ def export(directory: str, parts: BundleParts, config: ServingConfig, requests: 
         for name, spec in bundle.search_signature().items()
     }
     calls = _calls(parts.table, requests, search, min(config.golden_requests, len(next(iter(requests.values())))))
-    golden = []
-    for signature, inputs in calls:
-        request = prediction_logs.predict_request(inputs, config.model_name, signature)
-        # By the graph in memory: that the file gives the same is for the check on a server to show.
-        answer = signatures[signature](**{name: tf.constant(values) for name, values in inputs.items()})
-        outputs = {name: values.numpy() for name, values in answer.items()}
-        golden.append(prediction_logs.prediction_log(request, outputs))
+    with ThreadPoolExecutor(1) as beside:
+        # By the graph in memory, beside the writing: that the file gives the same is for the check on a server to show.
+        golden = beside.submit(_answered, calls, signatures, config.model_name)
+        tf.saved_model.save(_state(bundle, signatures), directory, signatures=signatures)
     extra = Path(directory) / names.EXTRA_ASSETS_DIRECTORY
-    prediction_logs.write_prediction_logs(extra / names.GOLDEN_FILE, golden)
+    prediction_logs.write_prediction_logs(extra / names.GOLDEN_FILE, golden.result())
     warm = {signature: inputs for signature, inputs in reversed(calls)}
     prediction_logs.write_prediction_logs(
         extra / names.WARMUP_FILE,
@@ -100,6 +99,18 @@ def export(directory: str, parts: BundleParts, config: ServingConfig, requests: 
             for signature, inputs in warm.items()
         ],
     )
+
+
+def _answered(
+    calls: Sequence[tuple[str, Mapping[str, Any]]], signatures: Mapping[str, Any], model_name: str
+) -> list[Any]:
+    """Requests with their answers, as PredictionLog messages."""
+    golden = []
+    for signature, inputs in calls:
+        request = prediction_logs.predict_request(inputs, model_name, signature)
+        answer = signatures[signature](**{name: tf.constant(values) for name, values in inputs.items()})
+        golden.append(prediction_logs.prediction_log(request, {name: out.numpy() for name, out in answer.items()}))
+    return golden
 
 
 def _state(bundle: Bundle, signatures: Mapping[str, Any]) -> tf.Module:

@@ -13,6 +13,7 @@ from crossrec.components.progress import progress
 from crossrec.components.serving_check.config import ServingCheckConfig
 from crossrec.components.serving_check.report import GoldenAnswer, Latency, Report
 from crossrec.serving.launch.errors import LoadFailedError
+from crossrec.serving.launch.standby import Standby
 from crossrec.serving.launch.trial_server import Timeouts, TrialServer, ended, last_words, trial_server
 from crossrec.serving.releases.bundle import validate_bundle
 from crossrec.serving.releases.checks import Timings, ask_golden, time_requests
@@ -26,7 +27,9 @@ _TOO_SLOW = grpc.StatusCode.DEADLINE_EXCEEDED.name
 _EXIT_SECONDS = 2.0
 
 
-def check_bundle(model: str, version_dir: Path, log: Path, config: ServingCheckConfig) -> Report:
+def check_bundle(
+    model: str, version_dir: Path, log: Path, config: ServingCheckConfig, standby: Standby | None = None
+) -> Report:
     """Load a bundle into a server of its own, ask it its golden requests, and measure it.
 
     What is wrong with the bundle becomes a failure of the report. The server is gone afterwards, however this ends.
@@ -36,6 +39,7 @@ def check_bundle(model: str, version_dir: Path, log: Path, config: ServingCheckC
         version_dir: The bundle, as a version: ``<directory>/<version>``, with that number in its version asset.
         log: File for what the server writes.
         config: Which server, and the limits.
+        standby: That server, if it was started ahead; ``log`` is then its own.
 
     Returns:
         The report.
@@ -52,7 +56,7 @@ def check_bundle(model: str, version_dir: Path, log: Path, config: ServingCheckC
     timeouts = Timeouts(config.load_timeout_seconds, config.call_timeout_seconds)
     progress("starting a server that loads the bundle")
     try:
-        with trial_server(config.server, model, version_dir, log, timeouts) as server:
+        with trial_server(config.server, model, version_dir, log, timeouts, standby) as server:
             return ask(server, model, version_dir, config)
     except LoadFailedError as error:
         return Report(failures=(_without(error, version_dir),), server=error.server, config=config)

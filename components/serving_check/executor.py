@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from tfx.utils import io_utils
 from crossrec.components import properties
 from crossrec.components.blessing import write_blessing
 from crossrec.components.errors import DataError
+from crossrec.components.serving_check.ahead import take_server
 from crossrec.components.serving_check.check import check_bundle
 from crossrec.components.serving_check.config import ServingCheckConfig
 from crossrec.components.serving_check.report import Report
@@ -24,6 +28,7 @@ from crossrec.serving.releases.bundle import VERSION_ASSET, write_version
 LOG_FILE = "server.log"
 # The number under which the trial's copy is served; publishing gives a bundle its own.
 _VERSION = 1
+_WEIGHTS = "variables"
 
 
 class Executor(base_executor.BaseExecutor):
@@ -40,13 +45,14 @@ class Executor(base_executor.BaseExecutor):
         model = exec_properties["model_name"]
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         with tempfile.TemporaryDirectory(prefix="crossrec-serving-check-") as folder:
-            version_dir, log = Path(folder, model, str(_VERSION)), Path(folder, LOG_FILE)
-            # Servers read local files, and the bundle itself must stay as it is.
-            io_utils.copy_dir(properties.uri(input_dict, "bundle"), str(version_dir))
+            standby = take_server(model)
+            version_dir = Path(folder, model, str(_VERSION))
+            log = Path(folder, LOG_FILE) if standby is None else standby.log
+            _copy(properties.uri(input_dict, "bundle"), version_dir)
             if (version_dir / VERSION_ASSET).is_file():
                 write_version(version_dir, _VERSION)
             try:
-                report = check_bundle(model, version_dir, log, config)
+                report = check_bundle(model, version_dir, log, config, standby)
             except NoServerError as error:
                 raise DataError(
                     "serving.check.server", f"{config.server!r}: {error.problem}", f"{error.mend}, or choose another."
@@ -55,6 +61,24 @@ class Executor(base_executor.BaseExecutor):
             if log.is_file():
                 fileio.copy(str(log), f"{blessing.uri}/{LOG_FILE}", overwrite=True)
         _bless(blessing, report)
+
+
+def _copy(bundle: str, version_dir: Path) -> None:
+    """Servers read local files, and the bundle itself must stay as it is."""
+    if "://" in bundle:
+        io_utils.copy_dir(bundle, str(version_dir))
+    else:
+        shutil.copytree(bundle, version_dir, copy_function=_link_weights)
+
+
+def _link_weights(source: str, target: str) -> None:
+    """Copies a file. Weights, which are nearly all of a bundle, and which nobody writes to, are linked if possible."""
+    if Path(source).parent.name == _WEIGHTS:
+        # Another file system, or one without links.
+        with contextlib.suppress(OSError):
+            os.link(source, target)
+            return
+    shutil.copyfile(source, target)
 
 
 def _bless(blessing: types.Artifact, report: Report) -> None:

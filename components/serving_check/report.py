@@ -60,7 +60,8 @@ class Report(Document):
         failures: Why the bundle is not blessed; empty if it is.
         server: Which server was started; empty if none was.
         version: The version that the server had loaded; 0 if none.
-        load_seconds: From the start of the server until the bundle was loaded; None if it was not.
+        load_seconds: From the start of the server, or from when one that was started ahead was shown the bundle, until
+            it was loaded; None if it was not.
         golden: The golden requests that were asked.
         latency: What was measured; None if nothing was.
         config: What was asked for.

@@ -7,6 +7,7 @@ import contextlib
 import sys
 import time
 import traceback
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,9 +54,11 @@ def run(options: argparse.Namespace) -> int:
         0 if a version was published, or nothing has changed; 1 if a step failed, 2 for bad input, 3 if the index or a
         server was not good enough.
     """
+    from crossrec.components.memory import reuse_freed_memory
     from crossrec.components.run_lock import RunInProgressError, run_lock
     from crossrec.pipeline.terminal import quiet_libraries
 
+    reuse_freed_memory()
     root = Path(options.root).resolve()
     if not (root / "metadata.sqlite").is_file():
         print(
@@ -81,9 +84,13 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, root: Path, log: Path, terminal: Terminal) -> int:
     started = time.monotonic()
     from crossrec.components.errors import DataError
-    from crossrec.pipeline.dag import Locations
+    from crossrec.components.serving_check.ahead import server_ahead
     from crossrec.pipeline.failures import explain
-    from crossrec.pipeline.local_runner import NodeFailedError
+    from crossrec.pipeline.optional_imports import without_unused
+
+    with without_unused():
+        from crossrec.pipeline.local_runner import NodeFailedError
+    from crossrec.pipeline.locations import Locations
     from crossrec.pipeline.reindex import build, find_served, plan, source
     from crossrec.pipeline.spec.errors import SpecError
     from crossrec.pipeline.spec.load import load_spec
@@ -101,7 +108,8 @@ def _run(options: argparse.Namespace, root: Path, log: Path, terminal: Terminal)
         if options.dry_run:
             _tell(terminal, plan(served, of))
             return 0
-        results = _execute(build(spec, locations, served, of), terminal, options.always)
+        ahead = server_ahead(spec.serving.check, spec.serving.model_name)
+        results = _execute(build(spec, locations, served, of), terminal, options.always, ahead)
     except (SpecError, DataError) as error:
         terminal.error.write(f"{error}\n")
         return 2
@@ -118,16 +126,23 @@ def _run(options: argparse.Namespace, root: Path, log: Path, terminal: Terminal)
     return _end(terminal, results, time.monotonic() - started, log)
 
 
-def _execute(pipeline: Any, terminal: Terminal, always: bool) -> dict[str, NodeResult]:
-    """Runs the pipeline; what is only looked up is not told of."""
+def _execute(
+    pipeline: Any, terminal: Terminal, always: bool, ahead: AbstractContextManager[None]
+) -> dict[str, NodeResult]:
+    """Runs the pipeline; what is only looked up is not told of. ``ahead`` has the server of the check started."""
     from tfx.dsl.components.common.importer import Importer
 
     from crossrec.components.catalogue_update.executor import CHANGED, NEW, REMOVED
+    from crossrec.components.features.kept import files_kept
     from crossrec.pipeline.local_runner import run_pipeline
     from crossrec.pipeline.narrator import Narrator
 
     looked_up = {node.id for node in pipeline.components if isinstance(node, Importer)}
-    with Narrator(terminal.out, len(pipeline.components) - len(looked_up)) as narrator:
+    with (
+        contextlib.ExitStack() as stack,
+        files_kept(),
+        Narrator(terminal.out, len(pipeline.components) - len(looked_up)) as narrator,
+    ):
 
         def end(result: NodeResult) -> None:
             if result.node in looked_up:
@@ -141,6 +156,9 @@ def _execute(pipeline: Any, terminal: Terminal, always: bool) -> dict[str, NodeR
         def start(node: str) -> None:
             if node not in looked_up:
                 narrator.start(node)
+            if node == "ServingBundle":
+                # Making the bundle keeps one core busy; meanwhile the server loads its libraries on another.
+                stack.enter_context(ahead)
 
         return run_pipeline(pipeline, start, end)
 

@@ -152,9 +152,10 @@ def _run(spec: Spec, options: argparse.Namespace, how: tuple[Path, Path, bool], 
     started = time.monotonic()
     terminal.out.write(f"Pipeline '{spec.name}' in {root}\n")
     terminal.out.flush()
-    from crossrec.pipeline.dag import Locations, build, never_cached
+    from crossrec.pipeline.dag import build, never_cached
     from crossrec.pipeline.failures import explain
     from crossrec.pipeline.local_runner import NodeFailedError, run_pipeline
+    from crossrec.pipeline.locations import Locations
     from crossrec.pipeline.narrator import Narrator
     from crossrec.pipeline.story import tell
 

@@ -87,11 +87,13 @@ class ServerProcess:
             return file.read().decode("utf-8", "replace").strip()
 
     def stop(self) -> int:
-        """End the server, and everything that it has started.
+        """End the server, and everything that it has started; once it has ended, nothing more.
 
         Returns:
             Its exit code.
         """
+        if self._process.returncode is not None and self._process.stdin is not None and self._process.stdin.closed:
+            return self._process.returncode
         if self._process.poll() is None:
             self._process.terminate()
             try:

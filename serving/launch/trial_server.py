@@ -12,9 +12,11 @@ from pathlib import Path
 from crossrec.serving.launch.errors import LaunchError, LoadFailedError
 from crossrec.serving.launch.guard import CANNOT_START
 from crossrec.serving.launch.models import one_model
-from crossrec.serving.launch.plans import Plan, choose
-from crossrec.serving.launch.ports import HOST, free_port, is_taken
+from crossrec.serving.launch.plans import Plan
+from crossrec.serving.launch.ports import HOST, is_taken
 from crossrec.serving.launch.process import ServerProcess
+from crossrec.serving.launch.standby import Standby
+from crossrec.serving.launch.trial_process import TrialProcess, start
 from crossrec.serving.releases.converge import AVAILABLE
 from crossrec.serving.releases.errors import ReplicaDownError
 from crossrec.serving.releases.replica import Replica, VersionStatus
@@ -22,14 +24,10 @@ from crossrec.serving.releases.replica import Replica, VersionStatus
 _PORTS_TRIED = 3
 _POLL_SECONDS = 0.1
 _LOOK_SECONDS = 2.0
-_GRACE_SECONDS = 3.0
 _REASON_LENGTH = 400
 # Wrong flags or an error of the program; Docker's own errors; a program that is none. TensorFlow Serving and the local
 # server end with 255 when a model does not load.
 _NOT_THE_MODEL = (1, 2, 125, 126, CANNOT_START, 128 + signal.SIGILL)
-# Trainings may hold the graphics card while this server runs, and the stock image does not use one.
-_ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "-1"}
-_FLAGS = ("--max_num_load_retries=0",)
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,8 @@ class TrialServer:
     Attributes:
       plan: What was started.
       replica: Connection to it.
-      load_seconds: From the start of the process until the version was AVAILABLE.
+      load_seconds: Until the version was AVAILABLE, from the start of the process, or from when a server that was
+        started ahead was shown the version.
       process: The process.
     """
 
@@ -54,7 +53,7 @@ class Timeouts:
     """How long is waited.
 
     Attributes:
-      load_seconds: For the version to become AVAILABLE, with the start of the server.
+      load_seconds: For the version to become AVAILABLE, with the start of a server that was not started ahead.
       call_seconds: For an answer.
     """
 
@@ -63,15 +62,18 @@ class Timeouts:
 
 
 @contextlib.contextmanager
-def trial_server(choice: str, model: str, version_dir: Path, log: Path, timeouts: Timeouts) -> Iterator[TrialServer]:
+def trial_server(
+    choice: str, model: str, version_dir: Path, log: Path, timeouts: Timeouts, standby: Standby | None = None
+) -> Iterator[TrialServer]:
     """Start a server of one version and wait until it is loaded; the server is gone afterwards, however this ends.
 
     Args:
       choice: See `plans.choose`.
       model: Name of the model.
       version_dir: ``<directory>/<version>``, the only version in its directory.
-      log: File for what the server writes; emptied first.
+      log: File for what the server writes; emptied first. With a standby that still runs, its own file is written.
       timeouts: How long is waited.
+      standby: A server of that model that was started ahead, and has not been shown a version yet.
 
     Yields:
       The server.
@@ -82,22 +84,29 @@ def trial_server(choice: str, model: str, version_dir: Path, log: Path, timeouts
       LoadFailedError: If it ended, gave up or hung while it loaded the version.
     """
     for attempt in range(1, _PORTS_TRIED + 1):
-        port = free_port()
-        plan = choose(choice, one_model(model, version_dir.parent), port, _FLAGS)
-        log.write_bytes(b"")
         begin = time.monotonic()
-        with ServerProcess(plan, log, _ENVIRONMENT, _GRACE_SECONDS) as process:
-            problem = _wait(process, port, model, int(version_dir.name), timeouts.load_seconds)
+        started = _show(standby, version_dir) if attempt == 1 else None
+        started = started or start(choice, one_model(model, version_dir.parent), log)
+        with started.process as process:
+            problem = _wait(process, started.port, model, int(version_dir.name), timeouts.load_seconds)
             if problem:
-                raise LoadFailedError(problem, plan.label)
+                raise LoadFailedError(problem, started.plan.label)
             seconds = time.monotonic() - begin
             code = process.exit_code()
             if code is None:
-                with Replica(f"{HOST}:{port}", timeouts.call_seconds) as replica:
-                    yield TrialServer(plan, replica, seconds, process)
+                with Replica(f"{HOST}:{started.port}", timeouts.call_seconds) as replica:
+                    yield TrialServer(started.plan, replica, seconds, process)
                 return
-        if not is_taken(port) or attempt == _PORTS_TRIED:
-            raise _early_end(plan, code, process.log_tail())
+        if not is_taken(started.port) or attempt == _PORTS_TRIED:
+            raise _early_end(started.plan, code, process.log_tail())
+
+
+def _show(standby: Standby | None, version_dir: Path) -> TrialProcess | None:
+    """Let a server that was started ahead load the version; None where there is none, or it has ended."""
+    if standby is None or standby.started.process.exit_code() is not None:
+        return None
+    standby.show(version_dir)
+    return standby.started
 
 
 def last_words(log: str) -> str:

@@ -134,8 +134,10 @@ ORDER = (
     "evaluation",
     "serving_check",
 )
-# Names, declarations, errors and progress, which no result depends on.
-NEUTRAL = {f"components/{name}" for name in ("artifacts", "specs", "errors", "progress", "properties", "blessing")}
+# Names, declarations, errors, progress and the number of threads, which no result depends on.
+NEUTRAL = {
+    f"components/{name}" for name in ("artifacts", "specs", "errors", "progress", "properties", "blessing", "threads")
+}
 
 
 @pytest.mark.parametrize("component", ORDER[1:])

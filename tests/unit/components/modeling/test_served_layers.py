@@ -62,7 +62,7 @@ def test_a_fresh_process_serves_what_was_saved(modules, tmp_path):
         arguments = [tf.constant(part) for part in inputs]
         expected.append(module.heads(arguments[0]) if hasattr(module, "heads") else module.interest(*arguments[1:]))
     done = subprocess.run(
-        [sys.executable, "-c", SERVE, str(tmp_path), str(len(modules))], capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", SERVE, str(tmp_path), str(len(modules))], capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]

@@ -160,7 +160,7 @@ def test_a_kill_between_weights_and_history_leaves_the_former_best(tmp_path, mon
     script = Script(model, [0.5, 0.9])
     write = Path.write_text
     monkeypatch.setattr(
-        Path, "write_text", lambda path, text, **kw: killed() if "0.9" in text else write(path, text, **kw)
+        Path, "write_text", lambda path, text, **kw: killed() if text.count("monitor") == 2 else write(path, text, **kw)
     )
 
     def killed():

@@ -21,7 +21,7 @@ FEW = {"requests": 8, "warm_up_requests": 2}
 
 
 @contextlib.contextmanager
-def trial(base_path, command=("sleep", "60"), timeout=30.0):
+def trial(base_path, command=("sleep", "600"), timeout=30.0):
     """A server of version 1 that is loaded, with `command` as its process."""
     plan = Plan("local", "the server", command)
     with (
@@ -128,7 +128,7 @@ def test_a_server_that_ends_while_it_is_asked_is_a_failure(version):
     with serve_here(version.parent, "m") as server:
         target = server.caller().target
     command = ("sh", "-c", "kill -SEGV $$")
-    with ServerProcess(Plan("binary", "b", command)) as process, Replica(target, 5.0) as replica:
+    with ServerProcess(Plan("binary", "b", command)) as process, Replica(target, 30.0) as replica:
         report = ask(
             TrialServer(Plan("binary", "b", command), replica, 1.0, process), "m", version, ServingCheckConfig()
         )

@@ -19,7 +19,7 @@ def plan(script, cleanup=()):
 
 
 def finished(process):
-    until(lambda: process.exit_code() is not None, 30)
+    until(lambda: process.exit_code() is not None)
     return process.exit_code()
 
 
@@ -33,7 +33,7 @@ def is_alive(pid):
 
 def pids(log, count):
     """Process ids that a script wrote."""
-    until(lambda: len(log.read_text().split()) == count, 30)
+    until(lambda: len(log.read_text().split()) == count)
     return [int(word) for word in log.read_text().split()]
 
 
@@ -77,7 +77,7 @@ def test_a_server_that_does_not_listen_is_killed_with_its_children(tmp_path):
         found = pids(log, 2)
         assert all(map(is_alive, found))
     assert process.exit_code() == 137
-    until(lambda: not any(map(is_alive, found)), 10)
+    until(lambda: not any(map(is_alive, found)))
 
 
 def test_children_of_a_server_that_ended_are_ended_too(tmp_path):
@@ -85,7 +85,7 @@ def test_children_of_a_server_that_ended_are_ended_too(tmp_path):
     with ServerProcess(plan("sleep 1000 & echo $!; exit 0"), log) as process:
         (child,) = pids(log, 1)
         finished(process)
-    until(lambda: not is_alive(child), 10)
+    until(lambda: not is_alive(child))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -100,12 +100,12 @@ def test_a_killed_parent_takes_the_server_with_it(tmp_path, number):
     script = "trap '' TERM; sleep 1000 & echo $! $$; while :; do sleep 0.1; done"
     removed = tmp_path / "cleaned up"
     parent = subprocess.Popen([sys.executable, "-c", program, script, str(log), str(removed)])
-    until(log.exists, 60)
+    until(log.exists)
     found = pids(log, 2)
     os.kill(parent.pid, number)
     parent.wait()
-    until(lambda: not any(map(is_alive, found)), 20)
-    assert removed.exists()
+    until(lambda: not any(map(is_alive, found)))
+    until(removed.exists)
 
 
 def test_a_stop_cleans_up_once_the_server_has_ended(tmp_path):
@@ -130,4 +130,4 @@ def test_a_free_port_is_one_that_nobody_uses():
         assert is_taken(port)
     begin = time.monotonic()
     assert not is_taken(port)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30

@@ -101,7 +101,7 @@ def test_saved_models_give_the_same_numbers_in_another_process(tmp_path):
     tf.saved_model.save(module, str(tmp_path), signatures=signatures)
     np.save(tmp_path / "fields.npy", FIELDS)
     command = [sys.executable, "-c", RELOAD, str(tmp_path), str(len(layers))]
-    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=900)
     assert process.returncode == 0, process.stderr
     found = np.load(tmp_path / "found.npz")
     for place, layer in enumerate(layers):
