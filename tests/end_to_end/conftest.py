@@ -1,6 +1,7 @@
 """What the tests of a finished run share: its trained models, and a server of its release."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,13 @@ from crossrec.components.text.export import load_encoder
 from crossrec.serving.local_server import LocalServer
 from tests.end_to_end.raw_rows import as_examples
 from tests.unit.serving.serve_here import Caller
+
+
+def pytest_collection_modifyitems(items):
+    """The first test that reads a run waits for it: minutes, and more on a slow machine that has other work."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(3600))
 
 
 @dataclass(frozen=True)
@@ -87,5 +95,5 @@ def served(marketplace_run, tmp_path_factory):
     model = tmp_path_factory.mktemp("served") / "recommender"
     model.mkdir()
     (model / "1").symlink_to(marketplace_run.version)
-    with LocalServer(model, "recommender") as server:
+    with LocalServer(model, "recommender", startup_seconds=600) as server:
         yield Caller(server.target, "recommender")

@@ -24,7 +24,7 @@ ROWS = 20_000
 COMMAND = [sys.executable, "-m", "crossrec.pipeline.cli.main"]
 
 
-def command(*arguments: object, seconds: float = 600.0) -> subprocess.CompletedProcess[str]:
+def command(*arguments: object, seconds: float = 1800.0) -> subprocess.CompletedProcess[str]:
     """Run `crossrec` in a process of its own."""
     return subprocess.run(
         [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL

@@ -55,7 +55,7 @@ def texts(array):
 
 def test_signatures_inputs_types_and_ranks(served):
     with RecommenderClient(served.target) as client:
-        signatures = client.metadata(deadline_seconds=30).signatures
+        signatures = client.metadata(deadline_seconds=60).signatures
     assert {"serving_default", "recommend", "retrieve", "rank"} <= set(signatures)
     for signature in ("serving_default", "recommend", "retrieve", "rank"):
         last = "candidate_items" if signature == "rank" else "exclude_items"

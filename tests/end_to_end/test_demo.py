@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from crossrec.pipeline.cli import demo
+from crossrec.serving.launch.ports import free_port
 from tests.end_to_end.marketplace import COMMAND, ROWS, command
 
 
@@ -21,7 +22,7 @@ def shown(marketplace_run, tmp_path_factory):
         f"visitors = demo._show(Path({str(marketplace_run.model)!r}), Path({str(data)!r}))",
         f"print('COMMANDS'); print(demo._commands(Path({str(marketplace_run.root)!r}), visitors))",
     ]
-    done = subprocess.run([COMMAND[0], "-c", "\n".join(lines)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([COMMAND[0], "-c", "\n".join(lines)], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout.split("COMMANDS\n")
@@ -41,8 +42,6 @@ def test_three_tables_of_five_with_the_time_of_the_call(shown):
 
 
 def test_printed_commands_work(shown, tmp_path):
-    from tests.end_to_end.test_readme import free_port
-
     found = [shlex.split(line) for line in shown[1].splitlines() if line.startswith("  ")]
     serve = next(words for words in found if "serve" in words)
     queries = [words for words in found if "query" in words]
@@ -55,13 +54,17 @@ def test_printed_commands_work(shown, tmp_path):
         assert any(line.startswith("Ready") for line in server.stdout)
         for words in queries:
             done = subprocess.run(
-                [*words, "--target", f"127.0.0.1:{port}"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+                [*words, "--target", f"127.0.0.1:{port}", "--deadline", "60"],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=300,
             )
             assert done.returncode == 0, done.stderr
             assert "answered in" in done.stdout
     finally:
         server.terminate()
-        server.communicate(timeout=60)
+        server.communicate(timeout=180)
 
 
 def test_the_program_is_called_as_this_one_was(monkeypatch, tmp_path):

@@ -48,7 +48,7 @@ def backfill(tmp_path_factory) -> Backfill:
     simulated = command("simulate", root / "data", "--rows", 8000, "--days", 10, "--by-day")
     assert simulated.returncode == 0, simulated.stderr
     made = Backfill(root, write_spec(root / "spec.yaml", CHANGES), "", [])
-    done = command(*made.arguments, seconds=1200)
+    done = command(*made.arguments, seconds=3000)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     return Backfill(root, made.spec, done.stdout, read_entries(root / "run" / "backfill.json"))

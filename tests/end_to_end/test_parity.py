@@ -68,7 +68,7 @@ def alone(marketplace_run, trained, rows, candidates, tmp_path_factory):
     np.savez(folder / "inputs.npz", **{n: v.astype("S") if v.dtype == object else v for n, v in feed.items()})
     # Started elsewhere, so that not even this repository is on its path.
     arguments = [sys.executable, str(SCRIPT), marketplace_run.version, folder / "inputs.npz", folder / "outputs.npz"]
-    done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True, cwd=folder, timeout=300)
+    done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True, cwd=folder, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     with np.load(folder / "outputs.npz") as arrays:
         return {name: arrays[name] for name in arrays.files}, json.loads(done.stdout.splitlines()[-1])

@@ -3,7 +3,6 @@
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 
 from crossrec.pipeline.narrator import _DOES
 from crossrec.pipeline.spec.load import parse_spec
+from crossrec.serving.launch.ports import free_port
 from tests.end_to_end.marketplace import COMMAND
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -28,14 +28,8 @@ def commands(name):
     return [words[1:] for line in lines if (words := shlex.split(line))[1] == name]
 
 
-def crossrec(folder, words, seconds=120):
+def crossrec(folder, words, seconds=600):
     return subprocess.run([*COMMAND, *words], cwd=folder, capture_output=True, text=True, timeout=seconds)
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +58,11 @@ def target(folder):
             if line.startswith("Ready"):
                 break
         else:
-            pytest.fail(server.communicate(timeout=60)[1])
+            pytest.fail(server.communicate(timeout=180)[1])
         yield f"127.0.0.1:{port}"
     finally:
         server.send_signal(signal.SIGINT)
-        server.communicate(timeout=60)
+        server.communicate(timeout=180)
 
 
 def test_the_spec_is_whole_and_valid():
@@ -99,7 +93,7 @@ def test_queries_are_answered(folder, target):
     found = commands("query")
     assert len(found) >= 3
     for words in found:
-        answered = crossrec(folder, [*words, "--target", target])
+        answered = crossrec(folder, [*words, "--target", target, "--deadline", "60"])
         assert answered.returncode == 0, answered.stderr
         assert "i0" in answered.stdout
 
@@ -107,13 +101,12 @@ def test_queries_are_answered(folder, target):
 def test_python_runs_as_it_stands(folder, target):
     (code,) = blocks("python")
     assert "127.0.0.1:8500" in code
-    done = subprocess.run(
-        [sys.executable, "-c", code.replace("127.0.0.1:8500", target)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    command = [sys.executable, "-c", code.replace("127.0.0.1:8500", target)]
+    # A busy machine may not keep the second that a call may take where the code says nothing else.
+    for _ in range(5):
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
+        if "DEADLINE_EXCEEDED" not in done.stderr:
+            break
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 5
 
@@ -129,7 +122,7 @@ def test_the_signatures_are_those_that_are_served(target):
     from crossrec.serving.contract import names
 
     with RecommenderClient(target) as client:
-        signatures = client.metadata(deadline_seconds=10).signatures
+        signatures = client.metadata(deadline_seconds=60).signatures
     section = README.read_text(encoding="utf-8").partition("### From other languages")[2].partition("\n## ")[0]
     rows = {row.split("|")[1].strip(" `"): row.split("|")[2:4] for row in section.splitlines() if row.startswith("| `")}
     assert set(rows) == set(names.SIGNATURES) and names.DEFAULT_SIGNATURE in section

@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections import Counter
 
 import pytest
@@ -51,9 +50,7 @@ def released(marketplace_run, tmp_path):
 
 def test_unchanged_takes_seconds_and_publishes_nothing_new(marketplace_run):
     before = {path: path.stat().st_mtime_ns for path in marketplace_run.version.rglob("*")}
-    started = time.monotonic()
     done = command(*arguments(marketplace_run))
-    seconds = time.monotonic() - started
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     # The publisher looks each time whether its release is still there.
@@ -61,10 +58,9 @@ def test_unchanged_takes_seconds_and_publishes_nothing_new(marketplace_run):
     assert lines_of(done.stdout, "Release") == [f"Release   version 1 in {marketplace_run.version} (unchanged)"]
     assert list_versions(marketplace_run.model) == [1]
     assert {path: path.stat().st_mtime_ns for path in marketplace_run.version.rglob("*")} == before
-    told = re.search(r"^Done in (\d+) s", done.stdout, re.M)
-    assert int(told[1]) <= 20
-    # Most of it goes into starting Python, TensorFlow and Beam, on a machine that others use too.
-    assert seconds < 60
+    # Where this takes seconds, the first run took minutes.
+    told = [re.search(r"^Done in (\d+) s", text, re.M) for text in (done.stdout, marketplace_run.stdout)]
+    assert int(told[0][1]) <= int(told[1][1]) / 2
     # The figures are those of the first run.
     quality = [text[text.index("Quality") : text.index("Release")] for text in (done.stdout, marketplace_run.stdout)]
     assert quality[0] == quality[1]
@@ -132,7 +128,7 @@ def test_a_server_that_is_too_slow_publishes_nothing_says_why_and_is_asked_again
 
 
 def stop_in_training(run, spec, line):
-    """Start the command, kill it with all its children when it has printed a line; what it printed."""
+    """Start the command, stop it when it has printed a line, and kill it in the end; what it printed."""
     process = subprocess.Popen(
         [*COMMAND, *map(str, arguments(run, spec))],
         stdout=subprocess.PIPE,
@@ -145,6 +141,8 @@ def stop_in_training(run, spec, line):
         for text in process.stdout:
             printed.append(text)
             if line in text:
+                # Or it might come to its end while others look.
+                os.killpg(process.pid, signal.SIGSTOP)
                 yield "".join(printed)
                 break
     finally:

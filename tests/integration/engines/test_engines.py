@@ -8,15 +8,18 @@ from tests.integration.engines import nodes
 from tests.integration.engines.engines import PROCESSES, as_another_user, job_service, portable, workers
 
 # Each engine starts workers for a dozen pipelines.
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 ENGINES = ("processes", "loopback", "external")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("engines")
-    # access(2), which TensorFlow asks, knows no capabilities: another user must see the way to the files.
-    for above in (folder, tmp_path_factory.getbasetemp(), tmp_path_factory.getbasetemp().parent):
+    # access(2), which TensorFlow asks, knows no capabilities: another user must see the way to the files. Where several
+    # processes run the tests, each has a folder of its own in what pytest has made.
+    base = tmp_path_factory.getbasetemp()
+    made = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    for above in (folder, base, made, made.parent):
         above.chmod(above.stat().st_mode | 0o055)
     return folder
 

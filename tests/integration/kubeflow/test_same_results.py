@@ -12,7 +12,7 @@ from tfx.orchestration.kubeflow.v2 import compiler_utils
 from crossrec.components.evaluation.report import Report
 from crossrec.components.publisher.executor import RECORD_FILE
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 def metadata(runs, task, key):

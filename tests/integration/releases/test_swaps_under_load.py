@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from crossrec.serving.launch.ports import free_port
 from crossrec.serving.local_server import LocalServer
 from crossrec.serving.releases.commands import Options, canary, promote, rollback
 from crossrec.serving.releases.configure import configure
@@ -34,6 +35,7 @@ def server_process(root, port=0):
     return LocalServer(
         None,
         port=port,
+        startup_seconds=600,
         flags=[
             f"--model_config_file={root / 'models.config'}",
             "--allow_version_labels_for_unavailable_models",
@@ -65,6 +67,7 @@ def swap(context, chooser):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_swaps_and_rollbacks_under_load(root):
     chooser = random.Random(20)
     context = Context.for_root(root, actor="chooser")
@@ -91,8 +94,8 @@ def test_a_server_that_is_killed_comes_back_with_its_labels(root):
     context = Context.for_root(root)
     configure(context, {}, {"replicas": ("127.0.0.1:1",)}, LIMITS)
     promote(context, SET, release(1), Options())
-    with server_process(root) as server:
-        port = int(server.target.rpartition(":")[2])
+    port = free_port()
+    with server_process(root, port) as server:
         configure(context, {}, {"replicas": (server.target,)}, {})
         canary(context, SET, release(2), 5.0, Options())
         os.kill(server.pid, signal.SIGKILL)

@@ -13,7 +13,7 @@ import sys, time
 from crossrec.components.run_lock import run_lock
 with run_lock(sys.argv[1]):
     print("holding", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

@@ -22,7 +22,7 @@ def crossrec_in(folder, *arguments):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 

@@ -31,7 +31,7 @@ NOISE = ["a library prints", "a library complains", "C++ prints", "C++ complains
 def run(tmp_path, mode):
     log = tmp_path / "deep" / "er" / "run.log"
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(log), mode], capture_output=True, encoding="utf-8", timeout=60
+        [sys.executable, "-c", PROGRAM, str(log), mode], capture_output=True, encoding="utf-8", timeout=240
     )
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr, log

@@ -5,9 +5,13 @@ import time
 from contextlib import contextmanager
 
 import grpc
+import numpy as np
 
 from crossrec.serving.contract import messages as wire
 from crossrec.serving.contract.tensors import to_array, to_tensor_proto
+
+# Bounds of waiting only tell a hang from a slow machine.
+PATIENCE = 60
 
 
 def model(name, base_path, *, latest=None, all_versions=False, versions=None, labels=None, platform="tensorflow"):
@@ -46,7 +50,7 @@ class Caller:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=response.FromString,
         )
-        return stub(request, timeout=30)
+        return stub(request, timeout=PATIENCE)
 
     def predict(self, inputs, signature="", version=None, label=None, **fields):
         request = wire.PredictRequest(**fields)
@@ -78,7 +82,7 @@ class Caller:
         response = self.call(wire.GET_MODEL_STATUS_METHOD, request, wire.GetModelStatusResponse)
         return response.model_version_status[0]
 
-    def reload(self, *models, timeout=30):
+    def reload(self, *models, timeout=PATIENCE):
         """Ask for a configuration of models, see `model`."""
         request = wire.ReloadConfigRequest()
         request.config.CopyFrom(model_config(*models))
@@ -95,15 +99,55 @@ class Caller:
         other.target, other.model, other.channel = self.target, model, self.channel
         return other
 
-    def wait_for(self, states, seconds=20):
+    def wait_for(self, states, seconds=PATIENCE):
         until(lambda: self.statuses() == states, seconds, lambda: f"{self.statuses()} is not {states}")
 
 
-def until(condition, seconds=20, explain=lambda: "the condition"):
+def until(condition, seconds=PATIENCE, explain=lambda: "the condition"):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not in {seconds} s: {explain()}"
         time.sleep(0.01)
+
+
+class Gate:
+    """Holds chosen requests just before the graph is run until it opens; stands in a server where its batches would.
+
+    Attributes:
+        passed: First values of `x` whose run has begun, in their order.
+    """
+
+    HELD = 7.0
+
+    def __init__(self):
+        from crossrec.serving.local_server.batching import BatchingConfig
+
+        self.config = BatchingConfig()
+        self.passed = []
+        self.reached = threading.Event()
+        self._open = threading.Event()
+
+    def run(self, key, feeds, run):
+        (first, *_) = next(iter(feeds.values())).ravel().tolist()
+        if first == self.HELD:
+            self.reached.set()
+            assert self._open.wait(PATIENCE), "nobody opened the gate"
+        self.passed.append(first)
+        return run(feeds)
+
+    @contextmanager
+    def holding(self, caller):
+        """One request waits at the gate; yields the list that its outputs come to after the end of the context."""
+        answers = []
+        held = {"x": np.array([self.HELD], np.float32)}
+        thread = threading.Thread(target=lambda: answers.append(caller.outputs(held)))
+        thread.start()
+        try:
+            assert self.reached.wait(PATIENCE), "the request did not come to the gate"
+            yield answers
+        finally:
+            self._open.set()
+            thread.join(PATIENCE)
 
 
 class RunningServer:
@@ -114,6 +158,11 @@ class RunningServer:
         from crossrec.serving.local_server.server import ServerConfig, serve
 
         settings = {"poll_seconds": 0.05, "max_threads": 8, "max_load_retries": 0, "retry_seconds": 0.0, **changes}
+        gate = settings.pop("gate", None)
+        if gate is not None:
+            from crossrec.serving.local_server.servable import LoadOptions
+
+            settings["load_options"] = LoadOptions(scheduler=gate)
         self.target = ""
         self.exit_code = None
         self.model = model
@@ -134,13 +183,13 @@ class RunningServer:
         self.ready.set()
 
     def caller(self):
-        assert self.ready.wait(60), "the server is not ready"
+        assert self.ready.wait(PATIENCE), "the server is not ready"
         assert self.target, f"the server ended with {self.exit_code}"
         return Caller(self.target, self.model)
 
     def stop(self):
         self.stopping.set()
-        self.thread.join(30)
+        self.thread.join(PATIENCE)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import pytest
 from crossrec.pipeline.cli import serve
 from crossrec.serving.client import ClientConfig, RecommenderClient, UnavailableError
 from crossrec.serving.launch.ports import free_port
+from crossrec.serving.launch.process import STOP_SECONDS
 from crossrec.serving.local_server import LocalServer, ServerStartError
 from tests.unit.serving.make_models import copy_version, corrupt
 from tests.unit.serving.serve_here import until
@@ -112,14 +113,14 @@ def test_it_serves_says_so_and_stops_cleanly(bundle_path, tmp_path):
         assert "with the local server" in process.stdout.readline()
         assert process.stdout.readline().startswith(f"Ready: recommender version 3 at 127.0.0.1:{port}.")
         with RecommenderClient(f"127.0.0.1:{port}") as client:
-            assert client.recommend({"user_id": "u"}, deadline_seconds=10).model_version == 3
+            assert client.recommend({"user_id": "u"}, deadline_seconds=30).model_version == 3
         # A second server on the same port gives up at once and names it; the first is not disturbed.
         second = start("--root", tmp_path, "--port", port, "--server", "local")
-        out, err = second.communicate(timeout=60)
+        out, err = second.communicate(timeout=180)
         assert (second.returncode, out) == (1, "")
         assert f"127.0.0.1:{port}" in err and "choose another --port" in err
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     finally:
         process.kill()
     assert (process.returncode, err) == (0, "")
@@ -134,22 +135,22 @@ def test_an_interrupt_while_it_starts_ends_it_at_once(bundle_path):
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     begin = time.monotonic()
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
     assert out.endswith("Stopped.\n")
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < STOP_SECONDS, "it needed no force"
 
 
 def test_local_server_serves_and_ends(bundle_path):
-    with LocalServer(bundle_path) as server, RecommenderClient(server.target) as client:
+    with LocalServer(bundle_path, startup_seconds=600) as server, RecommenderClient(server.target) as client:
         assert server.log() == "", "libraries keep silent"
         pid = server.pid
-        assert len(client.recommend({}, deadline_seconds=10)) == 5
+        assert len(client.recommend({}, deadline_seconds=30)) == 5
         target = server.target
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     with (
-        RecommenderClient(target, config=ClientConfig(deadline_seconds=0.5)) as client,
+        RecommenderClient(target, config=ClientConfig(deadline_seconds=30)) as client,
         pytest.raises(UnavailableError),
     ):
         client.status()
@@ -158,7 +159,7 @@ def test_local_server_serves_and_ends(bundle_path):
 def test_local_server_ends_with_its_parent(bundle_path):
     program = (
         "import sys, json, time\nfrom crossrec.serving.local_server import LocalServer\n"
-        f"server = LocalServer({str(bundle_path)!r}).start()\n"
+        f"server = LocalServer({str(bundle_path)!r}, startup_seconds=600).start()\n"
         "print(json.dumps(server.pid), flush=True)\ntime.sleep(100)"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
@@ -173,24 +174,24 @@ def test_local_server_ends_with_its_parent(bundle_path):
         except FileNotFoundError:
             return True
 
-    until(gone, 15)
+    until(gone)
 
 
 def test_local_server_says_why_it_did_not_start(adder_path, tmp_path):
     corrupt(copy_version(adder_path / "1", tmp_path, "1"))
     with pytest.raises(ServerStartError, match="DATA_LOSS") as caught:
-        LocalServer(tmp_path, flags=["--max_num_load_retries=0"]).start()
+        LocalServer(tmp_path, startup_seconds=600, flags=["--max_num_load_retries=0"]).start()
     assert str(tmp_path) in str(caught.value)
     start_time = time.monotonic()
     with pytest.raises(ServerStartError, match="not ready after 0.5 s"):
         LocalServer(tmp_path / "nowhere", startup_seconds=0.5).start()
-    assert time.monotonic() - start_time < 20
+    assert time.monotonic() - start_time < 60
 
 
 @pytest.mark.parametrize("flag", ["--port=-1", "--grpc_max_threads=0", "--model_name=", "--nonsense=1"])
 def test_a_wrong_flag_ends_the_server(tmp_path, flag):
     with pytest.raises(ServerStartError, match=flag.partition("=")[0]):
-        LocalServer(tmp_path, flags=[flag]).start()
+        LocalServer(tmp_path, startup_seconds=600, flags=[flag]).start()
 
 
 def test_flags_are_handed_to_the_server(tmp_path, monkeypatch, capsys):

@@ -1,13 +1,13 @@
 """Several targets: how calls are spread, when a target is left out, and how it comes back."""
 
 import random
-import time
 
 import pytest
 
 from crossrec.serving.client import BalanceConfig, RecommenderClient, RequestError, UnavailableError
 from crossrec.serving.client.balancing import TargetPool
 from crossrec.serving.client.policy import ejection_seconds
+from crossrec.serving.launch.ports import free_port
 from tests.unit.serving.faulty_server import CODE, ITEMS, FaultyServer, fail
 from tests.unit.serving.serve_here import until
 
@@ -173,9 +173,10 @@ def test_calls_are_spread_in_turns(connect, servers):
 
 def test_calls_are_spread_by_two_choices(connect, servers):
     client = connect(targets(servers))
-    for _ in range(60):
+    for _ in range(200):
         client.recommend({})
-    assert min(counts(servers)) >= 8
+    # A third of the calls, and seven standard deviations less.
+    assert min(counts(servers)) >= 20
 
 
 def test_a_name_with_several_addresses_is_spread_over_them(connect, servers):
@@ -197,27 +198,22 @@ def test_a_bad_target_gets_no_calls_until_a_probe_went_well(connect, servers):
     while not client.target_status()[0].ejected:
         assert client.recommend({}).ids == ITEMS, "no call fails"
         assert len(bad.predicts) <= 3
-    out = time.monotonic()
-    sent = len(bad.predicts)
-    while time.monotonic() < out + 0.4:
-        assert client.recommend({}).attempts == 1
-    assert len(bad.predicts) == sent == 3
+    assert len(bad.predicts) == 3
     # Probes are sent beside calls; a bad one brings nothing back, and no caller notices.
-    while len(bad.predicts) == sent:
+    while len(bad.predicts) == 3:
         assert client.recommend({}).attempts == 1
-    until(lambda: bad.predicts[-1].ended.is_set())
+    until(lambda: bad.predicts[3].ended.is_set())
     assert client.target_status()[0].ejected
-    begin = time.monotonic()
-    while time.monotonic() < begin + 0.4:
-        assert client.recommend({}).attempts == 1
-    assert len(bad.predicts) == sent + 1
     bad.always = None
     while client.target_status()[0].ejected:
         assert client.recommend({}).attempts == 1
+    # The time out is drawn between one second and two; nothing but the probe came in it.
+    failed, bad_probe, good_probe = (one.time for one in bad.predicts[2:5])
+    assert bad_probe - failed >= 1.0 and good_probe - bad_probe >= 1.0
     begin = len(bad.predicts)
-    for _ in range(60):
+    for _ in range(200):
         client.recommend({})
-    assert len(bad.predicts) >= begin + 8
+    assert len(bad.predicts) >= begin + 20
 
 
 def test_a_target_that_went_away_costs_no_call(connect, servers):
@@ -225,13 +221,14 @@ def test_a_target_that_went_away_costs_no_call(connect, servers):
     for _ in range(10):
         client.recommend({})
     servers[1].stop()
+    while not client.target_status()[1].ejected:
+        assert client.recommend({}).ids == ITEMS
     for _ in range(40):
         assert client.recommend({}).ids == ITEMS
-    assert client.target_status()[1].ejected
 
 
 def test_a_server_that_comes_back_is_found(connect, servers):
-    first = servers.pop()
+    first = FaultyServer(address=f"127.0.0.1:{free_port()}")
     client = connect(first.target)
     client.recommend({})
     first.stop()
@@ -246,7 +243,7 @@ def test_a_server_that_comes_back_is_found(connect, servers):
         except UnavailableError:
             return False
 
-    until(answers, 15)
+    until(answers)
 
 
 def test_where_all_are_bad_the_caller_hears_of_it(connect, servers):

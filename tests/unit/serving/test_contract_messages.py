@@ -34,7 +34,7 @@ def test_contract_and_tensorflow_share_a_process_in_either_order(first):
     order = [contract, theirs] if first == "contract" else [theirs, contract]
     both = ["sent = ours(); sent.model_spec.name = 'é'"]
     program = "\n".join([*order, *both, "assert theirs.FromString(sent.SerializeToString()).model_spec.name == 'é'"])
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
 
 

@@ -11,7 +11,7 @@ from crossrec.serving.local_server.batching import BatchingConfig, BatchSchedule
 from crossrec.serving.local_server.servable import LoadOptions
 from crossrec.serving.local_server.statuses import StatusError
 from tests.unit.serving.make_models import copy_version
-from tests.unit.serving.serve_here import RunningServer, serve_here
+from tests.unit.serving.serve_here import PATIENCE, RunningServer, serve_here, until
 
 Code = grpc.StatusCode
 
@@ -122,7 +122,7 @@ def recorder(sizes):
 
 def test_what_waits_together_runs_together():
     sizes = []
-    scheduler = BatchScheduler(BatchingConfig(max_batch_size=4, timeout_seconds=0.5, threads=1))
+    scheduler = BatchScheduler(BatchingConfig(max_batch_size=4, timeout_seconds=30, threads=1))
     answers = gather(scheduler, recorder(sizes), [column(1), column(2), column(3, 4)])
     assert answers == [[[10]], [[20]], [[30, 40]]]
     assert sizes == [4], "a full batch does not wait for its time"
@@ -149,17 +149,16 @@ def test_a_full_queue_refuses():
 
     def run(feeds):
         started.set()
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
         return [feeds["x"]]
 
     scheduler = BatchScheduler(BatchingConfig(max_batch_size=1, max_enqueued_batches=2, threads=1))
     threads = [threading.Thread(target=lambda: scheduler.run("k", column(1), run)) for _ in range(3)]
     threads[0].start()
-    assert started.wait(20)
+    assert started.wait(PATIENCE)
     for thread in threads[1:]:
         thread.start()
-    while len(scheduler._queues.get("k", (None, ()))[1]) < 2:
-        pass
+    until(lambda: len(scheduler._queues.get("k", (None, ()))[1]) == 2)
     with pytest.raises(
         StatusError, match="The batch scheduling queue to which this task was submitted is full; "
     ) as full:
@@ -170,13 +169,13 @@ def test_a_full_queue_refuses():
     other.start()
     go_on.set()
     for thread in [*threads, other]:
-        thread.join(20)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("pads", [False, True])
 def test_rows_of_different_lengths(pads):
-    config = BatchingConfig(max_batch_size=2, timeout_seconds=1, threads=1, pad_variable_length_inputs=pads)
+    config = BatchingConfig(max_batch_size=2, timeout_seconds=30, threads=1, pad_variable_length_inputs=pads)
     requests = [{"x": np.array([[1, 2]])}, {"x": np.array([[3]])}]
     answers = gather(BatchScheduler(config), lambda feeds: [feeds["x"].sum(axis=1)], requests)
     # The filler is the tensor's own first value, so a sum shows it.
@@ -193,7 +192,7 @@ def test_the_last_allowed_size_must_be_the_largest(adder_path, tmp_path, capfd):
     copy_version(adder_path / "2", tmp_path, "2")
     scheduler = BatchScheduler(BatchingConfig(max_batch_size=4, allowed_batch_sizes=(2, 8), threads=1))
     server = RunningServer(tmp_path, load_options=LoadOptions(scheduler=scheduler))
-    assert server.ready.wait(30)
+    assert server.ready.wait(PATIENCE)
     assert server.exit_code == 255
     assert "last entry was 8; expected 4" in capfd.readouterr().err
     with pytest.raises(StatusError, match="monotonically increasing"):

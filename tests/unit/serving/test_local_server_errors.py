@@ -7,6 +7,7 @@ import pytest
 from crossrec.serving.contract import messages as wire
 from crossrec.serving.contract.messages import TensorProto
 from crossrec.serving.contract.tensors import to_tensor_proto
+from tests.unit.serving.serve_here import PATIENCE
 
 Code = grpc.StatusCode
 X = {"x": np.array([1.0], np.float32)}
@@ -234,7 +235,7 @@ def test_malformed_bytes_do_not_hurt_the_server(adder):
         for place in rng.integers(0, len(content), rng.integers(1, 6)):
             content[place] = rng.integers(0, 256)
         try:
-            call(bytes(content), timeout=10)
+            call(bytes(content), timeout=PATIENCE)
         except grpc.RpcError as error:
             assert error.code() in allowed, (bytes(content), error)
     assert adder.outputs(X)["y"].tolist() == [3.0]

@@ -85,7 +85,7 @@ def test_a_config_file_with_two_models_in_a_process(adder_path, tmp_path):
     file = tmp_path / "models.config"
     file.write_text(text_format.MessageToString(model_config(model("a", tmp_path / "a"), model("b", tmp_path / "b"))))
     flags = [f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=0.2"]
-    with LocalServer(None, flags=flags) as server:
+    with LocalServer(None, startup_seconds=600, flags=flags) as server:
         first, second = Caller(server.target, "a"), Caller(server.target, "b")
         assert first.outputs(X)["y"].tolist() == [11.0]
         assert second.outputs(X)["y"].tolist() == [12.0]
@@ -108,4 +108,4 @@ def test_a_label_at_the_start_in_a_process(adder_path, tmp_path):
     with pytest.raises(
         ServerStartError, match="ended with code 255: Failed to start server. Error: FAILED_PRECONDITION"
     ):
-        LocalServer(None, flags=[f"--model_config_file={file}"]).start()
+        LocalServer(None, startup_seconds=600, flags=[f"--model_config_file={file}"]).start()

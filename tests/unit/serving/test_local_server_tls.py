@@ -10,7 +10,7 @@ import pytest
 from crossrec.serving.local_server.statuses import StatusError
 from crossrec.serving.local_server.tls import server_credentials
 from tests.unit.serving.make_models import copy_version
-from tests.unit.serving.serve_here import Caller, RunningServer, serve_here
+from tests.unit.serving.serve_here import PATIENCE, Caller, RunningServer, serve_here
 
 X = {"x": np.array([1.0], np.float32)}
 
@@ -134,6 +134,6 @@ def test_a_wrong_file_is_named(tmp_path, text, message):
 
 def test_a_wrong_file_ends_the_server(base_path, tmp_path, capfd):
     server = RunningServer(base_path, ssl_config_file=tmp_path / "none")
-    assert server.ready.wait(30)
+    assert server.ready.wait(PATIENCE)
     assert server.exit_code == 255
     assert "Failed to start server. Error: NOT_FOUND: " in capfd.readouterr().err

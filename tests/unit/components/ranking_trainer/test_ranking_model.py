@@ -371,7 +371,7 @@ print(json.dumps(out))
 
 def test_two_devices_learn_what_one_learns():
     root = Path(__file__).resolve().parents[4]
-    done = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True, timeout=300, cwd=root)
+    done = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True, timeout=900, cwd=root)
     assert done.returncode == 0, done.stderr[-3000:]
     reported_by_one, one, loss_of_one, reported_by_two, two, loss_of_two = json.loads(done.stdout.splitlines()[-1])
     np.testing.assert_allclose(one, two, rtol=1e-3)

@@ -239,7 +239,7 @@ def test_a_fresh_process_ranks_as_the_pipeline_s_own_models(made):
         input=json.dumps({"queries": queries, "items": items}),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     served = np.array(json.loads(done.stdout.splitlines()[-1]))

@@ -130,7 +130,7 @@ def test_within_another_model_without_its_directory_in_a_fresh_process(exported,
     (tmp_path / "texts.json").write_text(json.dumps(TEXTS))
     arguments = [SCRIPT, tmp_path / "outer", tmp_path / "texts.json", tmp_path / "answers.npz"]
     done = subprocess.run(
-        [sys.executable, *map(str, arguments)], capture_output=True, text=True, cwd=tmp_path, timeout=300
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, cwd=tmp_path, timeout=900
     )
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])

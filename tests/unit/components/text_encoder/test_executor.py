@@ -190,7 +190,7 @@ def pretrained(**options):
 @needs_model
 def test_adapters_learn_and_a_student_learns_from_the_pretrained_encoder(tmp_path):
     adapted = pretrained(dimension=32, training={"weights": "adapters", "pairs": 40, "epochs": 1, "batch_size": 32})
-    student = use(teacher=pretrained_path(), training={"epochs": 1, "batch_size": 32})
+    student = use(teacher=pretrained_path(), training={"epochs": 1, "batch_size": 16})
     directories = run(tmp_path, adapted, student)
     report = EncoderReport.read(directories[adapted.encoder.key])
     assert (report.kind, report.dimension, report.training["pairs/epochs"]) == ("pretrained", 32, 1)
@@ -198,7 +198,7 @@ def test_adapters_learn_and_a_student_learns_from_the_pretrained_encoder(tmp_pat
     assert learnt.shape == (len(TITLES), 32)
     assert np.abs(learnt @ learnt.T - plain @ plain.T).max() > 1e-2
     figures = EncoderReport.read(directories[student.encoder.key]).training
-    assert figures["distillation/agreement"] > figures["distillation/agreement_before"]
+    assert figures["distillation/agreement"] > 0.9 > 0.4 > figures["distillation/agreement_before"]
     # It was asked to learn from pairs too, afterwards.
     assert figures["pairs/epochs"] == 1
 

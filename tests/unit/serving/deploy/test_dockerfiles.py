@@ -61,7 +61,7 @@ def health_check(port, path="/v1/models/recommender/labels/stable/metadata"):
     assert command[0] == "/bin/bash"
     script = command[-1].replace("/8501", f"/{port}")
     environment = {"HEALTH_PATH": path, "PATH": "/usr/bin:/bin"}
-    return subprocess.run([*command[:-1], script], env=environment, capture_output=True, timeout=30).returncode
+    return subprocess.run([*command[:-1], script], env=environment, capture_output=True, timeout=240).returncode
 
 
 def test_the_health_check_tells_a_label_that_answers():
@@ -105,7 +105,7 @@ def test_the_release_image_gets_what_setup_needs(tmp_path):
         [sys.executable, "setup.py", "--quiet", "build_py", "--build-lib", str(built)],
         cwd=context,
         check=True,
-        timeout=120,
+        timeout=240,
         capture_output=True,
     )
     for needed in ("releases/reconcile.py", "releases/config_map_store.py", "contract/messages.binpb"):

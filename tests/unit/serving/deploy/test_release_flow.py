@@ -6,10 +6,8 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ from google.protobuf import text_format
 from crossrec.pipeline.cli import release
 from crossrec.serving.contract import messages as wire
 from crossrec.serving.contract.prediction_logs import predict_request, prediction_log, write_prediction_logs
+from crossrec.serving.launch.ports import free_port
 from crossrec.serving.local_server.process import LocalServer
 from crossrec.serving.releases.replica import Replica
 from tests.unit.serving.deploy.rendered import (
@@ -33,6 +32,7 @@ from tests.unit.serving.deploy.rendered import (
 )
 from tests.unit.serving.deploy.test_manifests import REST_PATH
 from tests.unit.serving.releases.api_server import ApiServer
+from tests.unit.serving.serve_here import until
 
 pytest.importorskip("kubernetes")
 
@@ -70,9 +70,7 @@ class Cluster:
         applied = find(self.objects, "ConfigMap", RELEASES)
         metadata = {**applied["metadata"], "namespace": NAMESPACE, "resourceVersion": "1"}
         api.objects[NAMESPACE, RELEASES] = {**applied, "metadata": metadata}
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.target = f"127.0.0.1:{self.port}"
 
     def _limit_rights(self):
@@ -128,7 +126,8 @@ class Cluster:
         """The server with the arguments of the Deployment."""
         own = [self.here(text) for text in arguments(container(self.objects)) if not text.startswith(WITHOUT_REST)]
         assert "--port=8500" in own
-        return LocalServer(None, MODEL, flags=[text.replace("=8500", f"={self.port}") for text in own])
+        flags = [text.replace("=8500", f"={self.port}") for text in own]
+        return LocalServer(None, MODEL, startup_seconds=600, flags=flags)
 
     def command(self, *texts):
         return subprocess.Popen(
@@ -143,7 +142,7 @@ class Cluster:
         """`crossrec release`, as the README runs it in the console; returns code and output."""
         where = [f"--serving-root={self.root}", f"--config-map={NAMESPACE}/{RELEASES}"]
         done = self.command("release", action, *texts, *where)
-        out, error = done.communicate(timeout=120)
+        out, error = done.communicate(timeout=240)
         return done.returncode, out + error
 
     def reconciler(self):
@@ -155,7 +154,7 @@ class Cluster:
         path = container(self.objects)["readinessProbe"]["httpGet"]["path"]
         model, _, label, subresource = REST_PATH.fullmatch(path).groups()
         assert subresource == "metadata"  # GetModelMetadata, which the next line calls
-        with Replica(self.target, 5.0) as replica:
+        with Replica(self.target, 30.0) as replica:
             return replica.labelled_version(model, label)
 
 
@@ -180,7 +179,7 @@ def test_a_directory_for_an_image(cluster):
         ("promote", "2"),
     ):
         done = cluster.command("release", *texts, where)
-        out, error = done.communicate(timeout=120)
+        out, error = done.communicate(timeout=240)
         assert done.returncode == 0, out + error
     config = text_format.Parse((cluster.root / "models.config").read_text(), wire.ModelServerConfig())
     (model,) = config.model_config_list.config
@@ -208,7 +207,7 @@ def test_from_apply_to_release(cluster):
     # Applied, but not configured: the servers wait for the key, and the reconciler ends and says what to do.
     assert cluster.data() == {}
     waiting = cluster.reconciler()
-    _, error = waiting.communicate(timeout=120)
+    _, error = waiting.communicate(timeout=240)
     assert waiting.returncode == 2 and "crossrec release configure" in error
 
     code, text = cluster.release(
@@ -231,11 +230,8 @@ def test_from_apply_to_release(cluster):
         assert cluster.ready() == 1
         running = cluster.reconciler()
         try:
-            end = time.monotonic() + 60
-            while cluster.ready() != 2 and time.monotonic() < end:
-                time.sleep(0.2)
-            assert cluster.ready() == 2
+            until(lambda: cluster.ready() == 2, 180)
         finally:
             running.terminate()
-            running.communicate(timeout=30)
+            running.communicate(timeout=240)
     assert cluster.refused == []

@@ -34,7 +34,7 @@ def server(path):
     with serve_here(path, "m") as server:
         caller = server.caller()
         caller.reload(model("m", path, versions=[3, 4]))
-        caller.wait_for({3: "AVAILABLE", 4: "AVAILABLE"}, 60)
+        caller.wait_for({3: "AVAILABLE", 4: "AVAILABLE"})
         caller.reload(model("m", path, versions=[3, 4], labels=VERSIONS))
         yield server
 

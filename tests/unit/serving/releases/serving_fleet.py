@@ -11,14 +11,16 @@ import numpy as np
 from crossrec.serving.contract import messages as wire
 from crossrec.serving.contract.prediction_logs import predict_request, prediction_log, write_prediction_logs
 from crossrec.serving.contract.tensors import to_array
+from crossrec.serving.launch.ports import free_port
 from crossrec.serving.releases.configure import configure
 from crossrec.serving.releases.context import Context
 from crossrec.serving.releases.release import Release
+from tests.unit.serving.serve_here import PATIENCE, until
 
 MODEL = "m"
 SET = "m"
 X = np.array([10.0, -1.0], np.float32)
-LIMITS = {"load_timeout_seconds": 20.0, "call_timeout_seconds": 5.0, "requests": 10}
+LIMITS = {"load_timeout_seconds": 60.0, "call_timeout_seconds": 30.0, "requests": 10}
 
 
 def release(version):
@@ -46,7 +48,7 @@ class Server:
     def __init__(self, root, **changes):
         self.root = root
         self.changes = changes
-        self.port = 0
+        self.port = free_port()
         self.stopping = None
         self.thread = None
         self.exit_code = None
@@ -92,13 +94,13 @@ class Server:
         self.exit_code = None
         self.thread = threading.Thread(target=main, daemon=True)
         self.thread.start()
-        assert opened.wait(60), "the server is not ready"
+        assert opened.wait(PATIENCE), "the server is not ready"
         return self
 
     def stop(self):
         if self.thread is not None:
             self.stopping.set()
-            self.thread.join(30)
+            self.thread.join(PATIENCE)
             self.thread = None
 
 
@@ -152,7 +154,7 @@ class Traffic:
         request.model_spec.version_label = label
         while not self._stop.is_set():
             try:
-                response = call(request, timeout=20)
+                response = call(request, timeout=PATIENCE)
             except grpc.RpcError as error:
                 self.failures.append(f"{label} at {target}: {error.code().name} {error.details()}")
                 continue
@@ -164,15 +166,20 @@ class Traffic:
             time.sleep(self.pause)
         channel.close()
 
+    def wait_for(self, answers, *versions):
+        """Go on until there are more answers than so many, among them of these (label, version)."""
+        until(lambda: self.failures or (self.answers > answers and self.versions.issuperset(versions)))
+
     def __enter__(self):
         for thread in self._threads:
             thread.start()
+        self.wait_for(0)
         return self
 
     def __exit__(self, *_):
         self._stop.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(PATIENCE)
 
 
 def serves(server):

@@ -25,9 +25,9 @@ def test_processes_get_numbers_of_their_own(bundle, root):
     processes = [context.Process(target=_publish_some, args=(bundle, root, 5, queue)) for _ in range(4)]
     for process in processes:
         process.start()
-    versions = sorted(queue.get(timeout=60) for _ in range(20))
+    versions = sorted(queue.get(timeout=240) for _ in range(20))
     for process in processes:
-        process.join(60)
+        process.join(120)
         assert process.exitcode == 0
     assert versions == list(range(1, 21))
     expected = contents(bundle)
@@ -50,7 +50,7 @@ def test_the_wait_for_the_lock_is_bounded_and_names_the_holder(bundle, root):
         started = time.monotonic()
         with pytest.raises(LockTimeoutError, match=r"locked by process \d+ on \S+ since .*0.3 seconds; wait"):
             publish(bundle, root, "shop", lock_timeout_seconds=0.3)
-        assert 0.3 <= time.monotonic() - started < 5
+        assert 0.3 <= time.monotonic() - started < 30
     assert publish(bundle, root, "shop", lock_timeout_seconds=0.3).version == 1
 
 

@@ -46,7 +46,7 @@ def run_python(code, *arguments, **options):
         [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         **options,
     )
 

@@ -58,15 +58,19 @@ def test_a_life_of_releases_without_a_failed_request(fleet_of_two):
     context, servers = fleet_of_two
     both(servers, [1], stable=1, canary=1)
     with Traffic([server.target for server in servers]) as traffic:
+        traffic.wait_for(0, ("stable", 1), ("canary", 1))
         outcome = canary(context, SET, release(2), 5.0, Options())
         both(servers, [1, 2], stable=1, canary=2)
+        traffic.wait_for(0, ("canary", 2))
         checks = [answer.checks["m/2"] for answer in outcome.answers]
         assert [(one.golden, one.requests, one.errors) for one in checks] == [(1, 10, 0)] * 2
         assert all(one.p99_ms >= one.p50_ms > 0 for one in checks)
         promote(context, SET, release(2), Options())
         both(servers, [1, 2], stable=2, canary=2)
+        traffic.wait_for(0, ("stable", 2))
         promote(context, SET, release(3), Options())
         both(servers, [2, 3], stable=3, canary=3)
+        traffic.wait_for(100, ("stable", 3))
         assert stand(context).former == (release(2), release(1))
         rollback(context, SET, None, WHY)
         both(servers, [2], stable=2, canary=2)
@@ -76,8 +80,6 @@ def test_a_life_of_releases_without_a_failed_request(fleet_of_two):
         with pytest.raises(UsageError, match="no earlier good release.*rejected: 3, 2"):
             rollback(context, SET, None, WHY)
     assert traffic.failures == []
-    assert {("stable", 1), ("stable", 2), ("stable", 3), ("canary", 1), ("canary", 2)} <= traffic.versions
-    assert ("stable", 2) in traffic.versions and traffic.answers > 100
 
 
 def test_a_rejected_release_comes_back_by_force_only(fleet_of_two):
@@ -149,7 +151,8 @@ def test_servers_that_poll_the_file_follow_it(root):
             rollback(context, SET, None, WHY)
             time.sleep(0.3)
             both(servers, [2], stable=2, canary=2)
-        assert traffic.failures == [] and traffic.answers > 20
+            traffic.wait_for(20)
+        assert traffic.failures == []
 
 
 @pytest.mark.parametrize("polled", [False, True])
@@ -203,7 +206,7 @@ def test_other_models_of_the_servers_stay(adder_path, root, tmp_path):
     with fleet(root, count=1, other_models=other) as (context, servers):
         for version in (1, 2):
             promote(context, SET, release(version), Options())
-            with Replica(servers[0].target, 5.0) as replica:
+            with Replica(servers[0].target, 30.0) as replica:
                 assert {v: one.state for v, one in replica.statuses("spelling").items()} == {1: "AVAILABLE"}
         with pytest.raises(UsageError, match="model spelling belongs to fleet.other_models already"):
             configure(context, {"spelling": ["spelling"]}, {}, {})
@@ -251,7 +254,8 @@ def test_of_two_operators_one_wins_and_the_other_is_told(fleet_of_two):
     results, barrier = {}, threading.Barrier(2)
 
     def operate(who, version):
-        mine = Context.for_root(context.serving_root, actor=who)
+        # Whoever comes first is at work until the other has been told.
+        mine = Context.for_root(context.serving_root, actor=who, on_step=lambda step: until(lambda: results))
         barrier.wait()
         try:
             results[who] = promote(mine, SET, release(version), Options())

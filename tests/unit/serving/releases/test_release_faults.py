@@ -42,8 +42,8 @@ def watched(root):
         promote(context, SET, release(1), Options())
         with Traffic([server.target for server in servers]) as traffic:
             yield context, servers
+            traffic.wait_for(20)
         assert traffic.failures == []
-        assert traffic.answers > 20
 
 
 def assert_as_before(context, servers):
@@ -280,19 +280,17 @@ def test_models_of_a_set_move_together_or_not_at_all(adder_path, tmp_path):
 def labels(server):
     from crossrec.serving.releases.replica import Replica
 
-    with Replica(server.target, 5.0) as replica:
+    with Replica(server.target, 30.0) as replica:
         return {model: replica.labelled_version(model, "stable") for model in ("retrieval", "ranking")}
 
 
 def test_a_version_that_servers_do_not_find_is_told(root, tmp_path):
     shutil.copytree(root, tmp_path / "elsewhere", ignore=shutil.ignore_patterns(".*"))
     shutil.rmtree(tmp_path / "elsewhere" / MODEL / "2")
-    with fleet(root, limits={"load_timeout_seconds": 0.5}) as (context, servers):
+    with fleet(root) as (context, servers):
         promote(context, SET, release(1), Options())
-        configure(context, {}, {"server_root": str(tmp_path / "elsewhere")}, {})
-        with pytest.raises(
-            ReleaseError, match=r"m 2 is not AVAILABLE after 0.5 s \(not found by the server\); see that"
-        ):
+        configure(context, {}, {"server_root": str(tmp_path / "elsewhere")}, {"load_timeout_seconds": 2.0})
+        with pytest.raises(ReleaseError, match=r"m 2 is not AVAILABLE after 2 s \(not found by the server\); see that"):
             promote(context, SET, release(2), Options())
         assert_as_before(context, servers)
         assert context.store.read().sets[SET].rejected == (), "a version that was not seen is not to blame"
