@@ -44,7 +44,7 @@ from crossrec.components.warm_start.component import PreviousModel
 from crossrec.components.warm_start.records import of_other_data, read_records
 from crossrec.pipeline.columns import interaction_columns, item_columns
 from crossrec.pipeline.digest import code_digest
-from crossrec.pipeline.locations import Locations as Locations
+from crossrec.pipeline.locations import Locations
 from crossrec.pipeline.schemas import schema_path
 from crossrec.pipeline.spec.beam import arguments
 from crossrec.pipeline.spec.spec import Spec

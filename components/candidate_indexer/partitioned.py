@@ -43,7 +43,7 @@ class PartitionedIndex(tf.Module):
     """The best k of the nearest partitions. Ties go to the lower row.
 
     Which partitions a query looks at, see Probing. All their items are scored in float32. Where that gives fewer than
-    k items, or where the queries of a batch look at half of the partitions or more, all items are scored.
+    k items, or where the queries of a batch look at more than half of the partitions, all items are scored.
     """
 
     def __init__(self, exact: ExactIndex, partitions: Partitions, probing: Probing, embeddings: Array):
@@ -113,7 +113,10 @@ class PartitionedIndex(tf.Module):
         """
         k = min(k, self.items)
         # So many hold k items though one of them is nearly empty.
-        least = min(-(-k // self._capacity) + 1, self._count)
+        least = -(-k // self._capacity) + 1
+        most = int(_EXACT_FROM * self._count)
+        if least > most:
+            return self._exact.search(queries, exclude, k, None, wanted)
         lengths = tf.maximum(tf.norm(queries, axis=1, keepdims=True), _SHORTEST)
         extended = tf.concat([queries, lengths], 1)
         chosen = self._choose(extended, lengths, least, probes, wanted)
@@ -144,7 +147,7 @@ class PartitionedIndex(tf.Module):
         rank = min(self._probing.rank, self._count)
         batch, pairs = tf.shape(queries)[0], tf.shape(found)[0]
         # A query that is not a number looks at nothing.
-        few = (pairs >= tf.maximum(batch, 1)) & (pairs <= int(_EXACT_FROM * self._count) * batch)
+        few = (pairs >= tf.maximum(batch, 1)) & (pairs <= most * batch)
         best, rows = tf.cond(few, probe, exact)
         best.set_shape([None, k])
         rows.set_shape([None, k])
@@ -178,6 +181,7 @@ class PartitionedIndex(tf.Module):
         count = tf.size(pairs.parts, tf.int64)
         # Pairs of int32 (row, column) are made as one int64, the lower half first as on all platforms of TensorFlow.
         starts = tf.range(count) + pairs.parts * (columns << 32)
+        # A sort; tf.sort is this with a dozen operations around it.
         starts = -tf.math.top_k(-starts, tf.size(starts)).values
         entries = starts[:, None] + np.arange(columns, dtype=np.int64) * 2**32
         values = tf.gather(extended, tf.gather(pairs.queries, starts % 2**32))

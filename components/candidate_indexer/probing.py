@@ -74,10 +74,10 @@ def moved(
         if shares is not None:
             scaled = tf.math.ceil(tf.cast(wanted, tf.float32) / shares)
             wanted = tf.cast(tf.minimum(scaled, float(count)), tf.int32)
-        # A query of no finite score looks at none.
         wanted = tf.maximum(wanted, 1)
         ordered = tf.math.top_k(nearness, tf.reduce_max(wanted)).values
-        return tf.gather(ordered, wanted[:, None] - 1, batch_dims=1)
+        # A query that is not a number, or too long for one, looks at none.
+        return tf.where(tf.math.is_nan(lowest), lowest, tf.gather(ordered, wanted[:, None] - 1, batch_dims=1))
 
     asked = tf.constant(False)
     if probes is not None:

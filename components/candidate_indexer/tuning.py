@@ -23,6 +23,8 @@ _BATCH = 32
 _GROUP = 16
 # Scores of so many queries and items stay in the processor's cache until that is known.
 _QUERIES, _ITEMS = 128, 16_384
+# The highest scores that one thread keeps; of many items those of fewer queries.
+_HIGHEST_SCORES = 2**23
 
 
 def nearest(index: Any, queries: Array, k: int) -> Array:
@@ -51,10 +53,11 @@ def best_items(embeddings: Array, present: Array, queries: Array, k: int) -> Arr
     # The last item fills up the last group, and does not count again.
     rows = np.pad(present, (0, groups * _GROUP - len(present)), mode="edge")
     starts = range(0, len(rows), _ITEMS)
+    together = max(1, min(_QUERIES, _HIGHEST_SCORES // groups))
     blocks = [tf.constant(embeddings[rows[start : start + _ITEMS]]) for start in starts]
 
     def of(start: int) -> Array:
-        batch = queries[start : start + _QUERIES]
+        batch = queries[start : start + together]
         highest = tf.concat([_HIGHEST(tf.constant(batch), block) for block in blocks], 1)
         # The k best items lie in the k groups of the highest scores, equal ones in the lower of them.
         chosen = np.sort(tf.math.top_k(highest, min(k, groups), sorted=False).indices.numpy(), axis=1)
@@ -64,7 +67,7 @@ def best_items(embeddings: Array, present: Array, queries: Array, k: int) -> Arr
         scores[places >= len(present)] = -np.inf
         return np.asarray(np.take_along_axis(places, tf.math.top_k(scores, k).indices.numpy(), axis=1))
 
-    return np.asarray(rows[np.concatenate(in_threads(of, range(0, len(queries), _QUERIES)))])
+    return np.asarray(rows[np.concatenate(in_threads(of, range(0, len(queries), together)))])
 
 
 def _highest(queries: tf.Tensor, items: tf.Tensor) -> tf.Tensor:

@@ -106,7 +106,8 @@ def _halve(vectors: Array, part: _Part, seed: int) -> tuple[_Part, _Part]:
         count = int(low.sum())
         if count in (0, len(sample)):
             break
-        # Not a product of matrices, whose sums depend on the threads of the library that computes it.
+        # Not a product of matrix and vector, whose sums depend on the threads of the library that computes it. Those of
+        # two matrices, as in `nearest`, do not.
         below = np.einsum("n,nd->d", low.astype(np.float32), sample)
         direction = (total - below) / np.float32(len(sample) - count) - below / np.float32(count)
     low = _lowest(_along(own, direction), int(round(share * len(rows))))

@@ -52,14 +52,15 @@ def check_bundle(
         validate_bundle(version_dir)
         read_golden(version_dir)
     except (InvalidBundleError, CheckFailedError) as error:
-        return Report(failures=(_without(error, version_dir),), config=config)
+        return Report(failures=(_without(error, [version_dir]),), config=config)
     timeouts = Timeouts(config.load_timeout_seconds, config.call_timeout_seconds)
     progress("starting a server that loads the bundle")
     try:
         with trial_server(config.server, model, version_dir, log, timeouts, standby) as server:
             return ask(server, model, version_dir, config)
     except LoadFailedError as error:
-        return Report(failures=(_without(error, version_dir),), server=error.server, config=config)
+        places = [version_dir] if standby is None else [version_dir, standby.place(version_dir)]
+        return Report(failures=(_without(error, places),), server=error.server, config=config)
 
 
 def ask(server: TrialServer, model: str, version_dir: Path, config: ServingCheckConfig) -> Report:
@@ -159,6 +160,9 @@ def _how_it_went(server: TrialServer) -> str:
     return f"the server {ended(code)} while it was asked: {last_words(server.process.log_tail())}"
 
 
-def _without(error: Exception, version_dir: Path) -> str:
-    """The message without the temporary folder, which says nothing to anybody."""
-    return str(error).replace(f"{version_dir}: ", "").replace(f"{version_dir}/", "")
+def _without(error: Exception, places: Sequence[Path]) -> str:
+    """The message without the temporary folders, which say nothing to anybody."""
+    message = str(error)
+    for place in places:
+        message = message.replace(f"{place}: ", "").replace(f"{place}/", "")
+    return message

@@ -48,7 +48,7 @@ class Executor(base_executor.BaseExecutor):
             standby = take_server(model)
             version_dir = Path(folder, model, str(_VERSION))
             log = Path(folder, LOG_FILE) if standby is None else standby.log
-            _copy(properties.uri(input_dict, "bundle"), version_dir)
+            trial_copy(properties.uri(input_dict, "bundle"), version_dir)
             if (version_dir / VERSION_ASSET).is_file():
                 write_version(version_dir, _VERSION)
             try:
@@ -58,13 +58,18 @@ class Executor(base_executor.BaseExecutor):
                     "serving.check.server", f"{config.server!r}: {error.problem}", f"{error.mend}, or choose another."
                 ) from error
             report.write(blessing.uri)
-            if log.is_file():
+            if report.server and log.is_file():
                 fileio.copy(str(log), f"{blessing.uri}/{LOG_FILE}", overwrite=True)
         _bless(blessing, report)
 
 
-def _copy(bundle: str, version_dir: Path) -> None:
-    """Servers read local files, and the bundle itself must stay as it is."""
+def trial_copy(bundle: str, version_dir: Path) -> None:
+    """Copies a bundle for a server, which reads local files; the bundle itself must stay as it is.
+
+    Args:
+        bundle: Its folder, or the address of it in a store.
+        version_dir: Where to; must not be there yet.
+    """
     if "://" in bundle:
         io_utils.copy_dir(bundle, str(version_dir))
     else:

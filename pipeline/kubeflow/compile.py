@@ -20,6 +20,7 @@ from crossrec.pipeline.kubeflow.fixer import fix, tasks_of
 from crossrec.pipeline.kubeflow.release_condition import blessed
 from crossrec.pipeline.kubeflow.runtime_parameters import DATA, ROOT, add_runtime_parameters, runtime_parameters
 from crossrec.pipeline.kubeflow.validator import validate
+from crossrec.pipeline.locations import Locations
 from crossrec.pipeline.spec.beam import arguments
 from crossrec.pipeline.spec.errors import SpecError, describe
 from crossrec.pipeline.spec.spec import Spec
@@ -79,7 +80,7 @@ def compile_pipeline(spec: Spec, source: str = "spec") -> Compiled:
     changed = {"name": name, "beam": spec.beam if config.beam is None else config.beam}
     spec = spec.model_copy(update=changed)
     cache = reachable_cache(config, arguments(spec.beam, "TextEmbedder"))
-    pipeline = dag.build(spec, dag.Locations(DATA, ROOT, data_is_here=False, cache=cache))
+    pipeline = dag.build(spec, Locations(DATA, ROOT, data_is_here=False, cache=cache))
     nodes = [node.id for node in pipeline.components]
     beam = {
         node.id: node.executor_spec.beam_pipeline_args

@@ -40,7 +40,11 @@ class Standby:
         Args:
           version_dir: ``<directory>/<version>``.
         """
-        (self.versions / version_dir.name).symlink_to(version_dir.absolute(), target_is_directory=True)
+        self.place(version_dir).symlink_to(version_dir.absolute(), target_is_directory=True)
+
+    def place(self, version_dir: Path) -> Path:
+        """Where the server sees a version."""
+        return self.versions / version_dir.name
 
 
 @contextlib.contextmanager
@@ -60,7 +64,7 @@ def standby_server(choice: str, model: str) -> Iterator[Standby | None]:
         versions, log = Path(folder, "versions"), Path(folder, _LOG_FILE)
         versions.mkdir()
         standby = None
-        with contextlib.suppress(LaunchError):
+        with contextlib.suppress(LaunchError, OSError):
             if choose(choice, one_model(model, versions), 0).kind == "local":
                 standby = Standby(model, start("local", one_model(model, versions), log, (_LOOK,)), log, versions)
                 stack.enter_context(standby.started.process)

@@ -83,8 +83,9 @@ def _processor_seconds() -> float:
 
 def measure(spec: Path, data: Path, root: Path) -> dict[str, dict[str, float]]:
     """Runs a spec in this process; figures by node."""
-    from crossrec.pipeline.dag import Locations, build, never_cached
+    from crossrec.pipeline.dag import build, never_cached
     from crossrec.pipeline.local_runner import NodeResult, run_pipeline
+    from crossrec.pipeline.locations import Locations
     from crossrec.pipeline.spec.load import load_spec
 
     loaded = load_spec(spec)

@@ -18,7 +18,8 @@ from tfx.types import artifact_utils
 
 from crossrec.components.features.schema import FeatureSchema
 from crossrec.components.text.report import EncoderReport
-from crossrec.pipeline.dag import Locations, build
+from crossrec.pipeline.dag import build
+from crossrec.pipeline.locations import Locations
 from crossrec.pipeline.simulation import SimulationConfig, simulate
 from crossrec.pipeline.spec.beam import ALL
 from crossrec.pipeline.spec.load import parse_spec

@@ -7,7 +7,8 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.utils.dependency_utils import make_beam_dependency_flags
 
-from crossrec.pipeline.dag import Locations, build
+from crossrec.pipeline.dag import build
+from crossrec.pipeline.locations import Locations
 from crossrec.pipeline.spec.beam import ALL, BEAM_NODES
 from tests.integration.engines.nodes import make_marketplace
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from crossrec.pipeline.dag import Locations, build
+from crossrec.pipeline.dag import build
+from crossrec.pipeline.locations import Locations
 from crossrec.pipeline.spec.load import parse_spec
 from tests.end_to_end.marketplace import spec_content
 

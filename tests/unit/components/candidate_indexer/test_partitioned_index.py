@@ -174,6 +174,33 @@ def test_queries_without_a_direction_or_a_value_do_no_harm_to_others(index):
     search(index, odd[5:6], NOTHING[:1], 20)
 
 
+def test_a_query_too_long_for_a_number_is_searched_exactly(index):
+    long = QUERIES[:1] * np.float32(1e20)
+    for probes in (None, [5]):
+        scores, rows = search(index, long, NOTHING[:1], 20, probes)
+        np.testing.assert_array_equal(rows, expected(EMBEDDINGS, long, 20))
+        assert np.isfinite(scores).all()
+
+
+def test_more_items_are_wanted_than_there_are_places():
+    left = np.sort(np.random.default_rng(0).permutation(ITEMS)[:100])
+    parts = partition(EMBEDDINGS[left], CAPACITY)
+    members = np.where(parts.members < 0, -1, left[np.maximum(parts.members, 0)]).astype(np.int32)
+    gone = np.ones(ITEMS, bool)
+    gone[left] = False
+    exact = ExactIndex(EMBEDDINGS, removed=gone)
+    index = PartitionedIndex(exact, dataclasses.replace(parts, members=members), Probing.fixed(1, 0.5), EMBEDDINGS)
+    assert members.size < 200
+    queries = QUERIES[:2].copy()
+    # Looks at nothing, so that the batch looks at half of the partitions only.
+    queries[1] = np.nan
+    _, rows = search(index, queries, NOTHING[:2], 200)
+    allowed = np.zeros((1, ITEMS), bool)
+    allowed[:, left] = True
+    np.testing.assert_array_equal(rows[0, :100], expected(EMBEDDINGS, queries[:1], 100, allowed)[0])
+    assert (rows[0, 100:] == -1).all()
+
+
 def test_all_partitions_are_exact_search(index):
     _, rows = search(index, QUERIES, NOTHING, 50, probes=np.full(8, 10**6))
     np.testing.assert_array_equal(rows, expected(EMBEDDINGS, QUERIES, 50))

@@ -77,7 +77,8 @@ def test_what_does_not_load_is_refused_in_the_same_words(bundle, tmp_path):
     with server_ahead(CONFIG, "shop"):
         (failure,) = check(bundle, tmp_path / "out").failures
     assert failure.startswith("the server ended with code 255 while it loaded the model: ")
-    assert "DATA_LOSS: Can't parse" in failure and "as binary proto" in failure
+    assert "DATA_LOSS: Can't parse saved_model.pb" in failure
+    assert check(bundle, tmp_path / "alone").failures == (failure,)
     assert "DATA_LOSS" in (tmp_path / "out" / "server.log").read_text()
     assert gone(tmp_path) and not list(tmp_path.glob("crossrec-*"))
 

@@ -19,7 +19,7 @@ from crossrec.components.blessing import blessing_message
 from crossrec.components.errors import DataError
 from crossrec.components.serving_check.component import ServingCheck
 from crossrec.components.serving_check.config import ServingCheckConfig
-from crossrec.components.serving_check.executor import LOG_FILE, Executor
+from crossrec.components.serving_check.executor import LOG_FILE, Executor, trial_copy
 from crossrec.components.serving_check.report import Report, count_refusals
 from crossrec.pipeline.local_runner import run_pipeline
 from crossrec.serving.launch.errors import LaunchError
@@ -69,6 +69,34 @@ def temporary_files_here(tmp_path, monkeypatch):
 @pytest.fixture
 def bundle(small_bundle, tmp_path):
     return shutil.copytree(small_bundle, tmp_path / "bundle")
+
+
+def files_of(folder):
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+
+
+def test_weights_are_linked_and_all_else_is_copied(bundle, tmp_path):
+    trial_copy(str(bundle), tmp_path / "linked")
+    assert files_of(tmp_path / "linked") == files_of(bundle)
+    linked = {file.parts[0] for file in files_of(bundle) if (tmp_path / "linked" / file).samefile(bundle / file)}
+    assert linked == {"variables"}
+
+
+def test_weights_are_copied_where_there_are_no_links(bundle, tmp_path, monkeypatch):
+    def no_links(*_):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", no_links)
+    trial_copy(str(bundle), tmp_path / "copied")
+    for file in files_of(bundle):
+        assert (tmp_path / "copied" / file).read_bytes() == (bundle / file).read_bytes()
+        assert not (tmp_path / "copied" / file).samefile(bundle / file)
+
+
+def test_a_check_leaves_the_bundle_as_it_is(bundle, tmp_path):
+    before = {file: ((bundle / file).stat()[:4], (bundle / file).read_bytes()) for file in files_of(bundle)}
+    assert execute(bundle, tmp_path / "out", server="local")[1].blessed
+    assert before == {file: ((bundle / file).stat()[:4], (bundle / file).read_bytes()) for file in files_of(bundle)}
 
 
 @pytest.fixture

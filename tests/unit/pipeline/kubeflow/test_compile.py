@@ -11,6 +11,7 @@ from kfp import components as kfp_components
 
 from crossrec.pipeline import dag
 from crossrec.pipeline.kubeflow.compile import compile_pipeline, with_images
+from crossrec.pipeline.locations import Locations
 from crossrec.pipeline.spec.errors import SpecError
 from crossrec.pipeline.spec.load import parse_spec
 from tests.unit.pipeline.kubeflow import compiled_marketplace
@@ -35,7 +36,7 @@ def arguments(spec, node, flag):
 
 def test_the_graph_is_that_of_the_local_runner(spec, tmp_path):
     content = parse_spec({**spec_content(), "kubeflow": None})
-    local = dag.build(content, dag.Locations(str(tmp_path), str(tmp_path), data_is_here=False))
+    local = dag.build(content, Locations(str(tmp_path), str(tmp_path), data_is_here=False))
     edges = {node.id: {upstream.id for upstream in node.upstream_nodes} for node in local.components}
     tasks = spec["root"]["dag"]["tasks"]
     assert {name: set(entry.get("dependentTasks", ())) for name, entry in tasks.items()} == edges
