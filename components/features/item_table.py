@@ -109,27 +109,35 @@ def former_rows(before: ItemTable, now: ItemTable) -> Array:
     return places
 
 
-def differing(left: Array, right: Array) -> Array:
-    """Which rows of two arrays ``[n, width]`` differ, bool ``[n]``.
+def differing_rows(left: Array, rows: Array, right: Array, others: Array) -> Array:
+    """Which rows of an array ``[N, width]`` differ from rows of another.
 
     The last bit of a transformed number depends on its place in the batch, vectorised or behind that: such numbers do
     not differ.
+
+    Args:
+        left: The one.
+        rows: Rows of it, int ``[n]``.
+        right: The other.
+        others: The rows of that which they are held against, int ``[n]``.
+
+    Returns:
+        bool ``[n]``.
     """
+
+    def of(start: int) -> Array:
+        piece = slice(start, start + _ROWS)
+        return _differing(left[rows[piece]], right[others[piece]])
+
+    return np.concatenate([np.zeros(0, np.bool_), *in_threads(of, range(0, len(rows), _ROWS))])
+
+
+def _differing(left: Array, right: Array) -> Array:
     if left.dtype.kind == "f":
         out: Array = (np.abs(left - right) > _ROUNDING * np.maximum(1.0, np.abs(right))).any(1)
     else:
         out = (left != right).any(1)
     return out
-
-
-def differing_rows(left: Array, rows: Array, right: Array, others: Array) -> Array:
-    """Which rows ``[n]`` of one array differ from the rows ``[n]`` of another, bool ``[n]``; see ``differing``."""
-
-    def of(start: int) -> Array:
-        piece = slice(start, start + _ROWS)
-        return differing(left[rows[piece]], right[others[piece]])
-
-    return np.concatenate([np.zeros(0, np.bool_), *in_threads(of, range(0, len(rows), _ROWS))])
 
 
 def _encode(strings: Array) -> Array:

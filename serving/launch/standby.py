@@ -63,9 +63,9 @@ def standby_server(choice: str, model: str) -> Iterator[Standby | None]:
     with tempfile.TemporaryDirectory(prefix="crossrec-standby-") as folder, contextlib.ExitStack() as stack:
         versions, log = Path(folder, "versions"), Path(folder, _LOG_FILE)
         versions.mkdir()
-        standby = None
+        standby, served = None, one_model(model, versions)
         with contextlib.suppress(LaunchError, OSError):
-            if choose(choice, one_model(model, versions), 0).kind == "local":
-                standby = Standby(model, start("local", one_model(model, versions), log, (_LOOK,)), log, versions)
+            if choose(choice, served, 0).kind == "local":
+                standby = Standby(model, start("local", served, log, (_LOOK,)), log, versions)
                 stack.enter_context(standby.started.process)
         yield standby

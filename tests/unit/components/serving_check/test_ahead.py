@@ -1,10 +1,8 @@
 """A check whose server was started ahead: the same verdicts, each server used once, none left behind."""
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 
 import pytest
 from tfx.types.standard_artifacts import InfraBlessing
@@ -20,16 +18,6 @@ from tests.unit.serving.make_models import corrupt
 from tests.unit.serving.serve_here import until
 
 CONFIG = ServingCheckConfig(server="local", requests=4)
-
-
-@pytest.fixture(autouse=True)
-def temporary_files_here(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-
-
-@pytest.fixture
-def bundle(small_bundle, tmp_path):
-    return shutil.copytree(small_bundle, tmp_path / "bundle")
 
 
 def check(bundle, out, model="shop", config=CONFIG):

@@ -60,17 +60,6 @@ def processes_with(text):
     return found
 
 
-@pytest.fixture(autouse=True)
-def temporary_files_here(tmp_path, monkeypatch):
-    """So that a test sees its own servers only: their command lines name the copy of the bundle."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-
-
-@pytest.fixture
-def bundle(small_bundle, tmp_path):
-    return shutil.copytree(small_bundle, tmp_path / "bundle")
-
-
 def files_of(folder):
     return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
 
